@@ -1,0 +1,22 @@
+"""What a running turn says on `subjects.delta`: server-sent events, encoded once.
+
+The payload is ready for the wire; the headers say what it is, so that nobody on the way decodes it.
+"""
+
+KIND_HEADER = "Turnlog-Kind"
+"""`EVENTS`, `END` or `REFUSAL`."""
+EVENTS = "events"
+"""Payload: one or more events, more to come."""
+END = "end"
+"""Payload: the terminal event alone; the turn is in the log."""
+REFUSAL = "refusal"
+"""Payload: an error body; the model was not called, or refused. Nothing follows."""
+
+FIRST_HEADER = "Turnlog-First"
+"""``sequence_number`` of the payload's first event."""
+STATUS_HEADER = "Turnlog-Status"
+"""HTTP status of a refusal."""
+RETRY_AFTER_HEADER = "Turnlog-Retry-After"
+"""Seconds after which a refused request may be sent again, where that is known."""
+SEQUENCE_HEADER = "Turnlog-Sequence"
+"""Stream sequence at which the end of the turn is stored."""

@@ -1,0 +1,170 @@
+"""Every event at its current version, and the name it is stored under.
+
+These names and fields are the storage format: a change of shape is a new version with an upcaster
+and a golden file, a change of meaning is a new event.
+"""
+
+from typing import TypeAlias
+
+import msgspec
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    pass
+
+
+class ConversationCreated(_Event, frozen=True, kw_only=True):
+    """A conversation began; a ``hidden`` one only carries a chain of responses."""
+
+    metadata: dict[str, str] = {}
+    hidden: bool = False
+
+
+class ConversationUpdated(_Event, frozen=True, kw_only=True):
+    """The whole metadata map was replaced."""
+
+    metadata: dict[str, str]
+
+
+class ConversationDeleted(_Event, frozen=True, kw_only=True):
+    """The conversation answers to no client any more; its history stays in the log."""
+
+
+class ItemsAdded(_Event, frozen=True, kw_only=True):
+    """Items were put at the end of the line by hand, in this order.
+
+    ``items`` are stored forms, byte for byte what clients read back; ``tokens`` is the size of
+    each by the bundled tokenizer.
+    """
+
+    items: tuple[msgspec.Raw, ...]
+    tokens: tuple[int, ...]
+
+
+class ItemDeleted(_Event, frozen=True, kw_only=True):
+    """An item left the conversation and every later window."""
+
+    item_id: str
+
+
+class TurnRequested(_Event, frozen=True, kw_only=True):
+    """A turn was admitted; the model is called only after this is stored.
+
+    ``parameters`` is the request's body without input and state. ``on_line``: input and output
+    join the conversation's line when the turn ends. ``parent`` is the response it follows in a
+    chain. ``store`` false keeps no response object.
+    """
+
+    response_id: str
+    model: str
+    items: tuple[msgspec.Raw, ...]
+    tokens: tuple[int, ...]
+    parameters: msgspec.Raw
+    on_line: bool = False
+    parent: str | None = None
+    store: bool = True
+
+
+class TurnStarted(_Event, frozen=True, kw_only=True):
+    """A further attempt began, after a responder was lost; from attempt 2 on."""
+
+    response_id: str
+    attempt: int
+    responder: str
+
+
+class TurnCompleted(_Event, frozen=True, kw_only=True):
+    """The model answered; ``status`` is ``completed`` or ``incomplete``.
+
+    ``usage`` is the provider's own count in the contract's shape. ``reason`` says why an
+    incomplete answer ended.
+    """
+
+    response_id: str
+    status: str
+    items: tuple[msgspec.Raw, ...]
+    tokens: tuple[int, ...]
+    usage: msgspec.Raw
+    model: str
+    reason: str | None = None
+
+
+class TurnFailed(_Event, frozen=True, kw_only=True):
+    """The turn ended without an answer; nothing of it joins the line."""
+
+    response_id: str
+    code: str
+    message: str
+
+
+class ResponseDeleted(_Event, frozen=True, kw_only=True):
+    """The response object answers to no client any more; its items stay where they are."""
+
+    response_id: str
+
+
+class BudgetCrossed(_Event, frozen=True, kw_only=True):
+    """The window has outgrown its budget; stored in the commit that caused it."""
+
+    tokens: int
+    budget: int
+
+
+class ConversationCompacted(_Event, frozen=True, kw_only=True):
+    """Items at positions below ``covered`` are replaced, in windows, by a summary.
+
+    The window is then ``item``, the items named in ``kept``, and the line from ``covered`` on.
+    ``tokens_before`` and ``tokens_after`` are windows by the bundled tokenizer.
+    """
+
+    item: msgspec.Raw
+    tokens: int
+    summary: str
+    covered: int
+    kept: tuple[str, ...] = ()
+    method: str
+    tokens_before: int
+    tokens_after: int
+
+
+class CompactionReverted(_Event, frozen=True, kw_only=True):
+    """A compaction item was deleted: the window is again what it was without it."""
+
+    item_id: str
+
+
+Event: TypeAlias = (
+    ConversationCreated
+    | ConversationUpdated
+    | ConversationDeleted
+    | ItemsAdded
+    | ItemDeleted
+    | TurnRequested
+    | TurnStarted
+    | TurnCompleted
+    | TurnFailed
+    | ResponseDeleted
+    | BudgetCrossed
+    | ConversationCompacted
+    | CompactionReverted
+)
+
+CLASSES: dict[str, type[Event]] = {
+    "conversation_created": ConversationCreated,
+    "conversation_updated": ConversationUpdated,
+    "conversation_deleted": ConversationDeleted,
+    "items_added": ItemsAdded,
+    "item_deleted": ItemDeleted,
+    "turn_requested": TurnRequested,
+    "turn_started": TurnStarted,
+    "turn_completed": TurnCompleted,
+    "turn_failed": TurnFailed,
+    "response_deleted": ResponseDeleted,
+    "budget_crossed": BudgetCrossed,
+    "conversation_compacted": ConversationCompacted,
+    "compaction_reverted": CompactionReverted,
+}
+"""Stored name to class."""
+
+NAMES: dict[type[Event], str] = {kind: name for name, kind in CLASSES.items()}
+"""Class to stored name."""

@@ -1,0 +1,268 @@
+"""Field checks with the contract's wording (contract 1.1 and 1.3).
+
+Every check takes the raw JSON of one field and its name as errors spell it (``items[0].role``),
+and returns the value or raises `Invalid`. Raw JSON is only decoded where the value matters.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from schemas.http.errors import Invalid
+from schemas.ids import acceptable
+
+Fields = dict[str, msgspec.Raw]
+"""A JSON object whose values are still bytes."""
+
+METADATA_PROPERTIES_MAX = 16
+METADATA_KEY_LENGTH_MAX = 64
+METADATA_VALUE_LENGTH_MAX = 512
+
+NULL = msgspec.Raw(b"null")
+
+_fields = msgspec.json.Decoder(Fields).decode
+_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_any = msgspec.json.Decoder().decode
+
+_BAD_JSON = (
+    "Invalid body: failed to parse JSON value. Please check the value to ensure it is valid JSON. "
+    "(Common errors include trailing commas, missing closing brackets, missing quotation marks, "
+    "etc.)"
+)
+
+
+def body(payload: bytes) -> Fields:
+    """The fields of a request body; an empty body counts as an empty object."""
+    if not payload:
+        return {}
+    try:
+        # A typed decode skips what it does not need; only a full one proves every value is JSON.
+        _any(payload)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise Invalid(_BAD_JSON, code="invalid_json") from None
+    if first_byte(payload) != b"{":
+        raise wrong_type(None, "an object", msgspec.Raw(payload))
+    return _fields(payload)
+
+
+def first_byte(raw: msgspec.Raw | bytes) -> bytes:
+    """The byte that tells a JSON value's kind."""
+    return bytes(raw).lstrip()[:1]
+
+
+def kind(raw: msgspec.Raw) -> str:
+    """What the value is, as error messages say it."""
+    match first_byte(raw):
+        case b"{":
+            return "an object"
+        case b"[":
+            return "an array"
+        case b'"':
+            return "a string"
+        case b"t" | b"f":
+            return "a boolean"
+        case b"n":
+            return "null"
+        case _:
+            return "a decimal" if any(c in bytes(raw) for c in b".eE") else "an integer"
+
+
+def wrong_type(param: str | None, expected: str, raw: msgspec.Raw) -> Invalid:
+    """The error for a value of another kind than ``expected`` (with its article)."""
+    place = f" for '{param}'" if param else ""
+    return Invalid(
+        f"Invalid type{place}: expected {expected}, but got {kind(raw)} instead.",
+        param=param,
+        code="invalid_type",
+    )
+
+
+def missing(param: str) -> Invalid:
+    """The error for a field that must be there."""
+    return Invalid(
+        f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
+    )
+
+
+def is_null(raw: msgspec.Raw | None) -> bool:
+    """Whether a field is absent or ``null``."""
+    return raw is None or first_byte(raw) == b"n"
+
+
+def text(raw: msgspec.Raw, param: str) -> str:
+    """A string."""
+    value = _any(raw)
+    if not isinstance(value, str):
+        raise wrong_type(param, "a string", raw)
+    return value
+
+
+def boolean(raw: msgspec.Raw, param: str) -> bool:
+    """``true`` or ``false``."""
+    value = _any(raw)
+    if not isinstance(value, bool):
+        raise wrong_type(param, "a boolean", raw)
+    return value
+
+
+def integer(
+    raw: msgspec.Raw, param: str, *, least: int | None = None, most: int | None = None
+) -> int:
+    """A whole number within bounds."""
+    value = _any(raw)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise wrong_type(param, "an integer", raw)
+    bounded(value, param, least=least, most=most, noun="integer")
+    return value
+
+
+def number(raw: msgspec.Raw, param: str, *, least: float, most: float) -> float:
+    """A number within bounds."""
+    value = _any(raw)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise wrong_type(param, "a decimal", raw)
+    bounded(value, param, least=least, most=most, noun="decimal")
+    return value
+
+
+def bounded(
+    value: float, param: str, *, least: float | None, most: float | None, noun: str
+) -> None:
+    """Raise unless ``least <= value <= most``."""
+    if least is not None and value < least:
+        raise Invalid(
+            f"Invalid '{param}': {noun} below minimum value. "
+            f"Expected a value >= {least:g}, but got {value} instead.",
+            param=param,
+            code=f"{noun}_below_min_value",
+        )
+    if most is not None and value > most:
+        raise Invalid(
+            f"Invalid '{param}': {noun} above maximum value. "
+            f"Expected a value <= {most:g}, but got {value} instead.",
+            param=param,
+            code=f"{noun}_above_max_value",
+        )
+
+
+def one_of(value: str, supported: Sequence[str], param: str) -> str:
+    """One of the written values."""
+    if value in supported:
+        return value
+    quoted = [f"'{name}'" for name in supported]
+    listed = (
+        f"{quoted[0]} and {quoted[1]}"
+        if len(quoted) == 2  # noqa: PLR2004 - two are joined without a comma
+        else ", ".join(quoted[:-1]) + f", and {quoted[-1]}"
+    )
+    raise Invalid(
+        f"Invalid value: '{value}'. Supported values are: {listed}.",
+        param=param,
+        code="invalid_value",
+    )
+
+
+def array(raw: msgspec.Raw, param: str, *, most: int | None = None) -> list[msgspec.Raw]:
+    """An array, its elements raw."""
+    if first_byte(raw) != b"[":
+        raise wrong_type(param, "an array", raw)
+    values = _array(raw)
+    if most is not None and len(values) > most:
+        raise Invalid(
+            f"Invalid '{param}': array too long. Expected an array with maximum length {most}, "
+            f"but got an array with length {len(values)} instead.",
+            param=param,
+            code="array_above_max_length",
+        )
+    return values
+
+
+def fields(raw: msgspec.Raw, param: str) -> Fields:
+    """An object, its values raw."""
+    if first_byte(raw) != b"{":
+        raise wrong_type(param, "an object", raw)
+    return _fields(raw)
+
+
+def plain(raw: msgspec.Raw) -> Any:
+    """The value, decoded."""
+    return _any(raw)
+
+
+def metadata(raw: msgspec.Raw | None, param: str = "metadata") -> dict[str, str]:
+    """A metadata map within its limits; ``{}`` for null (contract 1.1)."""
+    if raw is None or is_null(raw):
+        return {}
+    if first_byte(raw) != b"{":
+        raise wrong_type(param, "a metadata object", raw)
+    given = _fields(raw)
+    if len(given) > METADATA_PROPERTIES_MAX:
+        raise Invalid(
+            f"Invalid '{param}': too many properties. Expected an object with at most "
+            f"{METADATA_PROPERTIES_MAX} properties, but got an object with {len(given)} "
+            "properties instead.",
+            param=param,
+            code="object_above_max_properties",
+        )
+    return {key: _metadata_value(key, value, param) for key, value in given.items()}
+
+
+def _metadata_value(key: str, raw: msgspec.Raw, param: str) -> str:
+    if len(key) > METADATA_KEY_LENGTH_MAX:
+        raise Invalid(
+            f"Invalid property name in '{param}': '{key[:METADATA_KEY_LENGTH_MAX]}...' is too "
+            f"long. Expected a string with maximum length {METADATA_KEY_LENGTH_MAX}, but got a "
+            f"string with length {len(key)} instead.",
+            param=f"{param}.{key}",
+            code="property_name_above_max_length",
+        )
+    value = text(raw, f"{param}.{key}")
+    if len(value) > METADATA_VALUE_LENGTH_MAX:
+        raise Invalid(
+            f"Invalid '{param}.{key}': string too long. Expected a string with maximum length "
+            f"{METADATA_VALUE_LENGTH_MAX}, but got a string with length {len(value)} instead.",
+            param=f"{param}.{key}",
+            code="string_above_max_length",
+        )
+    return value
+
+
+def named(value: str, prefix: str, param: str) -> str:
+    """An id that begins with ``prefix`` and holds nothing but what ids may hold."""
+    if not value.startswith(prefix) or not acceptable(value):
+        raise Invalid(
+            f"Invalid '{param}': '{value[:64]}'. Expected an ID that begins with '{prefix}'.",
+            param=param,
+            code="invalid_value",
+        )
+    return value
+
+
+def page(query: Sequence[tuple[str, str]]) -> tuple[int, str, str | None]:
+    """``limit`` (1 to 100, 20), ``order`` (``desc``) and ``after`` of a listing's query."""
+    limit, order, after = 20, "desc", None
+    for name, value in query:
+        match name:
+            case "limit":
+                limit = _limit(value)
+            case "order":
+                order = one_of(value, ("asc", "desc"), "order")
+            case "after":
+                after = value or None
+            case _:
+                pass
+    return limit, order, after
+
+
+def _limit(value: str) -> int:
+    try:
+        number_given = int(value)
+    except ValueError:
+        raise Invalid(
+            "Invalid type for 'limit': expected an integer, but got a string instead.",
+            param="limit",
+            code="invalid_type",
+        ) from None
+    bounded(number_given, "limit", least=1, most=100, noun="integer")
+    return number_given

@@ -1,0 +1,74 @@
+"""Bodies of ``/v1/conversations`` (contract 1.1)."""
+
+import msgspec
+
+from schemas.http import checks
+from schemas.http.errors import NotFound
+
+ITEMS_MAX = 20
+"""Items one call may add (contract 1.1)."""
+
+
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversation as clients see it; ``created_at`` in unix seconds."""
+
+    id: str
+    object: str = "conversation"
+    created_at: int
+    metadata: dict[str, str]
+
+
+class ConversationDeleted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a delete answers."""
+
+    id: str
+    object: str = "conversation.deleted"
+    deleted: bool = True
+
+
+class ItemList(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of items; the SDK pages on with ``after=last_id`` while ``has_more``."""
+
+    object: str = "list"
+    data: tuple[msgspec.Raw, ...]
+    first_id: str | None
+    has_more: bool
+    last_id: str | None
+
+
+def conversation_not_found(conversation_id: str) -> NotFound:
+    """The error for a conversation that is not there, or not any more."""
+    return NotFound(f"Conversation with id '{conversation_id}' not found.")
+
+
+def item_not_found(item_id: str) -> NotFound:
+    """The error for an item that is not, or no longer, in its conversation."""
+    return NotFound(f"Item with id '{item_id}' not found in conversation.")
+
+
+def read_create(payload: bytes) -> tuple[dict[str, str], list[msgspec.Raw]]:
+    """Metadata and raw items of a create; both may be absent or null."""
+    given = checks.body(payload)
+    items = given.get("items")
+    listed = [] if items is None or checks.is_null(items) else _items(items)
+    return checks.metadata(given.get("metadata")), listed
+
+
+def read_update(payload: bytes) -> dict[str, str]:
+    """The metadata map that replaces the old one."""
+    given = checks.body(payload)
+    if "metadata" not in given:
+        raise checks.missing("metadata")
+    return checks.metadata(given["metadata"])
+
+
+def read_items(payload: bytes) -> list[msgspec.Raw]:
+    """The raw items to add."""
+    given = checks.body(payload)
+    if "items" not in given:
+        raise checks.missing("items")
+    return _items(given["items"])
+
+
+def _items(raw: msgspec.Raw) -> list[msgspec.Raw]:
+    return checks.array(raw, "items", most=ITEMS_MAX)

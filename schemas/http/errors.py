@@ -1,0 +1,77 @@
+"""The contract's error body (contract 0.3), and the exception that becomes one."""
+
+from typing import ClassVar
+
+import msgspec
+
+
+class Error(msgspec.Struct, frozen=True, kw_only=True):
+    """The inner object; all four keys are always sent, in this order."""
+
+    message: str
+    type: str = "invalid_request_error"
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """What an answer of status 400 and above holds."""
+
+    error: Error
+
+
+class ApiError(Exception):
+    """A request that is answered with an error body; subclasses fix what never varies."""
+
+    status: ClassVar[int] = 400
+    type: ClassVar[str] = "invalid_request_error"
+    param: str | None = None
+    code: str | None = None
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        """``param`` and ``code`` override the class's own."""
+        super().__init__(message)
+        self.message = message
+        self.param = param if param is not None else type(self).param
+        self.code = code if code is not None else type(self).code
+
+    def body(self) -> bytes:
+        """The error body."""
+        error = Error(message=self.message, type=self.type, param=self.param, code=self.code)
+        return msgspec.json.encode(ErrorBody(error))
+
+
+class Invalid(ApiError):
+    """The request itself is wrong."""
+
+
+class NotFound(ApiError):
+    """What the path names is not there."""
+
+    status = 404
+
+
+class TooLarge(ApiError):
+    """The body is longer than the server reads."""
+
+    status = 413
+
+
+class Unauthorized(ApiError):
+    """No usable API key."""
+
+    status = 401
+
+
+class Overloaded(ApiError):
+    """Try again later; nothing was stored."""
+
+    status = 503
+    type = "server_error"
+
+
+class ServerFault(ApiError):
+    """Our own mistake."""
+
+    status = 500
+    type = "server_error"

@@ -1,0 +1,72 @@
+"""Every NATS name this product uses. No other module spells one."""
+
+CONVERSATIONS = "CONVERSATIONS"
+"""Stream of commits, the truth: file, limits retention, direct get, synced before it is acked."""
+TURN_REQUESTS = "TURN_REQUESTS"
+"""Stream of accepted turn requests: a work queue."""
+DELTAS = "DELTAS"
+"""Stream of what running turns say, bounded by age and bytes."""
+PARKED = "PARKED"
+"""Stream of messages that failed for good, with their reason."""
+KEYS = "turnlog_keys"
+"""Key-value bucket of content keys."""
+
+ALL_CONVERSATIONS = "conversation.>"
+ALL_TURN_REQUESTS = "turn_request.>"
+ALL_UNSTORED_TURN_REQUESTS = "turn_request_unstored.*"
+ALL_DELTAS = "delta.>"
+ALL_PARKED = "parked.>"
+
+RESPONDER = "responder"
+"""Durable consumer of TURN_REQUESTS and queue group of unstored turn requests."""
+COMPACTOR = "compactor"
+"""Durable consumer of CONVERSATIONS, headers only."""
+
+DEFAULT_PROJECT = "default"
+"""Project of every caller while no API keys are configured."""
+
+
+def conversation(project: str, conversation_id: str) -> str:
+    """Subject of one conversation's commits; literal, since only literal subjects read fast."""
+    return f"conversation.{project}.{conversation_id}"
+
+
+def conversation_parts(subject: str) -> tuple[str, str]:
+    """Project and conversation id of a commit's subject."""
+    _, project, conversation_id = subject.split(".")
+    return project, conversation_id
+
+
+def turn_request(project: str, conversation_id: str) -> str:
+    """Subject of a turn request that must outlive every process."""
+    return f"turn_request.{project}.{conversation_id}"
+
+
+def turn_request_unstored(project: str) -> str:
+    """Subject of a turn request that may touch no disk; captured by no stream."""
+    return f"turn_request_unstored.{project}"
+
+
+def delta(project: str, response_id: str) -> str:
+    """Subject on which a turn's refusal, admission, deltas and end arrive."""
+    return f"delta.{project}.{response_id}"
+
+
+def delta_unstored(project: str, response_id: str) -> str:
+    """As `delta`, for turns of which nothing may be kept; captured by no stream."""
+    return f"delta_unstored.{project}.{response_id}"
+
+
+def parked(stream: str, reason: str) -> str:
+    """Subject of a message of ``stream`` given up for ``reason`` (a written word)."""
+    return f"parked.{stream}.{reason}"
+
+
+def ask(question: str) -> str:
+    """Request/reply subject of a question to the read side."""
+    return f"ask.{question}"
+
+
+def ask_health(process: str) -> str:
+    """Request/reply subject on which a process says whether it can serve."""
+    return f"ask.health.{process}"

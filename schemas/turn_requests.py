@@ -1,0 +1,39 @@
+"""The message that asks for a turn, over HTTP and from any backend on the queue alike.
+
+Publish it to `subjects.turn_request` with the response id as ``Nats-Msg-Id``; first subscribe to
+`subjects.delta`, where refusal, deltas and the end arrive (`schemas.deltas`).
+"""
+
+from datetime import datetime
+
+import msgspec
+
+
+class TurnRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One turn to run.
+
+    ``body`` is the body of ``POST /v1/responses``. ``response_id`` is minted by the asker: for a
+    conversation's turn any id that carries the conversation's digits, for a fresh one that of a
+    conversation id minted with it. ``overlap`` says what happens when the conversation is busy:
+    ``queue`` waits its turn, ``reject`` is refused at once.
+    """
+
+    response_id: str
+    conversation_id: str
+    body: msgspec.Raw
+    overlap: str = "queue"
+    asked_at: datetime | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(TurnRequest).decode
+
+
+def encode(request: TurnRequest) -> bytes:
+    """The message's bytes."""
+    return _encode(request)
+
+
+def decode(payload: bytes) -> TurnRequest:
+    """The request in a message; raises `msgspec.DecodeError` for anything else."""
+    return _decode(payload)

@@ -1,0 +1,31 @@
+"""Old versions of stored events to the current one, one step at a time, on plain data."""
+
+from collections.abc import Callable
+from typing import Any
+
+from schemas.events import CLASSES
+
+CURRENT: dict[str, int] = dict.fromkeys(CLASSES, 1)
+"""Version written today, by stored name."""
+
+STEPS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""``(name, n)`` to the function that makes version n + 1 of version n."""
+
+
+class EventUnknown(Exception):
+    """An event this release cannot read: of an unknown type, or of a version from the future."""
+
+    def __init__(self, name: str, version: int) -> None:
+        """Keep both, for whoever has to look."""
+        self.name = name
+        self.version = version
+        super().__init__(
+            f"cannot read event {name!r} version {version}: written by a later release"
+        )
+
+
+def upcast(name: str, version: int, data: dict[str, Any]) -> dict[str, Any]:
+    """``data`` in the current shape of ``name``."""
+    for step in range(version, CURRENT[name]):
+        data = STEPS[name, step](data)
+    return data

@@ -1,0 +1,1 @@
+"""A folder with a ``__main__.py`` is a process; one without is a library."""

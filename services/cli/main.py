@@ -1,0 +1,79 @@
+"""The command ``turnlog``: names of subcommands, each imported only when it is chosen."""
+
+import importlib
+
+import click
+
+COMMANDS = {
+    "up": ("services.cli.up:up", "Start everything on this machine and stay up."),
+    "demo": ("services.cli.demo:demo", "Run the quickstart on real parts: no key, no network."),
+    "bench": ("services.cli.bench:bench", "Measure turns, items and replay."),
+    "events": ("services.cli.events:events", "Print the story of one conversation."),
+    "sql": ("services.cli.sql:sql", "Ask the views a read-only question."),
+    "gateway": ("services.cli.processes:gateway", "Run the HTTP door."),
+    "responder": ("services.cli.processes:responder", "Run turns: admission, model, answer."),
+    "projector": ("services.cli.processes:projector", "Build the views and answer questions."),
+    "compactor": ("services.cli.processes:compactor", "Compact conversations over budget."),
+    "simulator": ("services.simulator.__main__:main", "Run a model that needs no network."),
+}
+"""Name to ``module:attribute`` of a click command, and its line in the help."""
+
+EXAMPLES = """\b
+Examples:
+  turnlog up                                 everything, with a simulated model
+  turnlog up --model-url http://gpu:8000/v1  everything, with your own model
+  turnlog sql 'SELECT count(*) FROM turns'   a question to the views
+  turnlog COMMAND --help                     options and examples of one command
+"""
+
+
+class SettingsUnusable(click.ClickException):
+    """What the environment or an option asks for cannot be used."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """The subcommands of `COMMANDS`; listing them imports none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command behind ``cmd_name``, imported now; none if the table has no such name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table's own lines: click would import every command for its docstring."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the chosen command; settings it cannot use end it with one line and status 2."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            from services.settings import SettingsError  # noqa: PLC0415 - 40 ms a start can do without
+
+            if isinstance(error, SettingsError):
+                raise SettingsUnusable(str(error)) from error
+            raise
+
+
+@click.group(
+    cls=Commands,
+    epilog=EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(package_name="turnlog", message="%(prog)s %(version)s")
+def main() -> None:
+    """Conversation state for OpenAI-compatible clients, kept as events."""

@@ -1,0 +1,81 @@
+"""Options several commands share. An option is a spelling of its ``TURNLOG_`` variable.
+
+Given on the command line it is put into the environment and nowhere else, so that a process, its
+children and ``services.settings`` all read one and the same thing.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from services import settings
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+PORT = click.IntRange(0, 65535)
+
+
+def setting(
+    field: str, text: str, *, kind: click.ParamType | None = None, default: str | None = None
+) -> Callable[[Decorated], Decorated]:
+    """The option of the settings field ``field``; ``default`` is only what the help says."""
+    variable = settings.PREFIX + field.upper()
+
+    def record(_context: click.Context, _option: click.Parameter, value: object) -> None:
+        if value is not None:
+            settings.override({variable: str(value)})
+
+    return click.option(
+        "--" + field.replace("_", "-"),
+        help=text,
+        type=kind,
+        envvar=variable,
+        show_envvar=True,
+        show_default=default or False,
+        expose_value=False,
+        callback=record,
+    )
+
+
+def together(
+    *options: Callable[[Decorated], Decorated],
+) -> Callable[[Decorated], Decorated]:
+    """One decorator of several, in the order the help shows them."""
+
+    def decorate(command: Decorated) -> Decorated:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+nats_url = setting("nats_url", "Server of the log.", default="nats://127.0.0.1:4222")
+running_nats_url = setting(
+    "nats_url", "Server of the log.", default="the one `turnlog up` runs on the data directory"
+)
+log_level = setting(
+    "log_level",
+    "Least level that is logged.",
+    kind=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+)
+host = setting("host", "Address to listen on.", default="127.0.0.1")
+port = setting("port", "Port to listen on; 0 takes a free one.", kind=PORT, default="8080")
+data_dir = setting("data_dir", "Directory of everything kept.", default="turnlog-data")
+tokens_budget = setting(
+    "tokens_budget",
+    "Tokens of a conversation above which it is compacted.",
+    kind=click.IntRange(min=1),
+)
+model = together(
+    setting("model_url", "OpenAI-compatible server, with its /v1.", default="OpenAI's own"),
+    setting("model_key", "Key for the model; the variable keeps it out of process lists."),
+    setting(
+        "model_api",
+        "Which API of the model is used.",
+        kind=click.Choice(["responses", "chat"]),
+        default="responses",
+    ),
+)

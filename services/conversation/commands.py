@@ -1,0 +1,120 @@
+"""What can be asked of a conversation. Commands are never stored and never leave the process."""
+
+from typing import TypeAlias
+
+import msgspec
+
+from services.conversation.history import Item
+
+
+class _Command(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class CreateConversation(_Command, frozen=True, kw_only=True):
+    """Begin a conversation, with items on its line from the start."""
+
+    metadata: dict[str, str] = {}
+    items: tuple[Item, ...] = ()
+
+
+class UpdateConversation(_Command, frozen=True, kw_only=True):
+    """Replace the metadata."""
+
+    metadata: dict[str, str]
+
+
+class DeleteConversation(_Command, frozen=True, kw_only=True):
+    """End it for all clients."""
+
+
+class AddItems(_Command, frozen=True, kw_only=True):
+    """Put items at the end of the line."""
+
+    items: tuple[Item, ...]
+
+
+class DeleteItem(_Command, frozen=True, kw_only=True):
+    """Take one item off the line; a compaction item takes its compaction along."""
+
+    item_id: str
+
+
+class RequestTurn(_Command, frozen=True, kw_only=True):
+    """Admit a turn: on the line of an existing conversation, after ``parent``, or on its own."""
+
+    response_id: str
+    model: str
+    items: tuple[Item, ...]
+    parameters: msgspec.Raw
+    on_line: bool
+    parent: str | None
+    store: bool
+
+
+class StartAttempt(_Command, frozen=True, kw_only=True):
+    """Take a turn over from a responder that was lost."""
+
+    response_id: str
+    attempt: int
+    responder: str
+
+
+class CompleteTurn(_Command, frozen=True, kw_only=True):
+    """The model's answer to one attempt."""
+
+    response_id: str
+    attempt: int
+    status: str
+    items: tuple[Item, ...]
+    usage: msgspec.Raw
+    model: str
+    reason: str | None = None
+
+
+class FailTurn(_Command, frozen=True, kw_only=True):
+    """One attempt ended the turn without an answer."""
+
+    response_id: str
+    attempt: int
+    code: str
+    message: str
+
+
+class DeleteResponse(_Command, frozen=True, kw_only=True):
+    """End a response object for all clients."""
+
+    response_id: str
+
+
+class Compact(_Command, frozen=True, kw_only=True):
+    """Replace the line below ``covered`` in windows by ``summary``.
+
+    ``after`` is the newest compaction the summary was made on top of, ``removed`` what had left
+    the line by then: a summary may not outlive the deletion of what it summarises.
+    """
+
+    item: Item
+    summary: str
+    covered: int
+    kept: tuple[str, ...]
+    after: str | None
+    removed: frozenset[int]
+    method: str
+    tokens_before: int
+    tokens_after: int
+
+
+Command: TypeAlias = (
+    CreateConversation
+    | UpdateConversation
+    | DeleteConversation
+    | AddItems
+    | DeleteItem
+    | RequestTurn
+    | StartAttempt
+    | CompleteTurn
+    | FailTurn
+    | DeleteResponse
+    | Compact
+)

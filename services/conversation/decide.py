@@ -1,0 +1,238 @@
+"""The only place that says no: `decide` turns a command into the events that grant it.
+
+Asked again, it grants nothing: a command whose effect is already there yields no events, so that
+a redelivered message is harmless.
+"""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+import msgspec
+
+from schemas import events as e
+from services.conversation import budget, window
+from services.conversation import commands as c
+from services.conversation.compaction import below
+from services.conversation.history import Item, Turn
+from services.conversation.refusals import (
+    AttemptSuperseded,
+    CompactionSuperseded,
+    ConversationLocked,
+    ConversationUnknown,
+    DuplicateItem,
+    ItemUnknown,
+    PreviousResponseUnknown,
+    ResponseInFlight,
+    ResponseUnknown,
+)
+from services.conversation.state import Conversation, tokens_after
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits that are settings; ``tokens_budget`` 0 means no budget."""
+
+    tokens_budget: int = 0
+
+
+def decide(
+    state: Conversation, command: c.Command, *, conversation_id: str, policy: Policy
+) -> tuple[e.Event, ...]:
+    """Events that grant ``command``; none if it was already granted. Raises `Refused`."""
+    match command:
+        case c.CreateConversation():
+            return _with_crossing(state, _create(state, command), policy)
+        case c.RequestTurn():
+            return _request(state, command, conversation_id)
+        case c.StartAttempt() | c.CompleteTurn() | c.FailTurn():
+            return _with_crossing(state, _attempt(state, command), policy)
+        case c.DeleteResponse():
+            return _delete_response(state, command.response_id)
+        case c.Compact():
+            return _compact(state, command)
+        case c.UpdateConversation() | c.DeleteConversation() | c.AddItems() | c.DeleteItem():
+            if not visible(state):
+                raise ConversationUnknown(conversation_id)
+            return _with_crossing(state, _edit(state, command), policy)
+        case _:
+            assert_never(command)
+
+
+def visible(state: Conversation) -> bool:
+    """Whether clients may address this conversation by its id."""
+    return state.exists and not state.deleted and not state.hidden
+
+
+def visible_response(state: Conversation, response_id: str) -> Turn | None:
+    """An ended turn whose response object clients may still read."""
+    turn = state.turns.get(response_id)
+    if turn is None or not turn.store or response_id in state.responses_deleted:
+        return None
+    return turn
+
+
+def before_input(state: Conversation, *, on_line: bool, parent: str | None) -> tuple[Item, ...]:
+    """The window a turn starts from, before its own input."""
+    if on_line:
+        return state.window()
+    if parent is None:
+        return ()
+    chain = window.of_chain(state.turns, parent)
+    if chain and chain[0].on_line:
+        root: tuple[Item, ...] = state.window(chain[0].line_end)
+        chain = chain[1:]
+    else:
+        root = ()
+    return (*root, *(item for turn in chain for item in (*turn.input, *turn.output)))
+
+
+def _create(state: Conversation, command: c.CreateConversation) -> tuple[e.Event, ...]:
+    if state.exists:
+        return ()
+    _refuse_duplicates(state, command.items)
+    created = e.ConversationCreated(metadata=command.metadata)
+    return (created, _added(command.items)) if command.items else (created,)
+
+
+def _edit(
+    state: Conversation,
+    command: c.UpdateConversation | c.DeleteConversation | c.AddItems | c.DeleteItem,
+) -> tuple[e.Event, ...]:
+    match command:
+        case c.UpdateConversation():
+            if command.metadata == state.metadata:
+                return ()
+            return (e.ConversationUpdated(metadata=command.metadata),)
+        case c.DeleteConversation():
+            return (e.ConversationDeleted(),)
+        case c.AddItems():
+            _refuse_duplicates(state, command.items)
+            return (_added(command.items),) if command.items else ()
+        case c.DeleteItem():
+            if state.item(command.item_id) is None:
+                raise ItemUnknown(command.item_id)
+            if any(done.item.id == command.item_id for done in state.compactions):
+                return (e.CompactionReverted(item_id=command.item_id),)
+            return (e.ItemDeleted(item_id=command.item_id),)
+        case _:
+            assert_never(command)
+
+
+def _refuse_duplicates(state: Conversation, items: Sequence[Item]) -> None:
+    seen: set[str] = set()
+    for item in items:
+        if item.id in seen or state.item(item.id) is not None:
+            raise DuplicateItem(item.id)
+        seen.add(item.id)
+
+
+def _added(items: Sequence[Item]) -> e.ItemsAdded:
+    return e.ItemsAdded(
+        items=tuple(item.raw for item in items), tokens=tuple(item.tokens for item in items)
+    )
+
+
+def _request(
+    state: Conversation, command: c.RequestTurn, conversation_id: str
+) -> tuple[e.Event, ...]:
+    if state.turn_running(command.response_id) or state.turns.get(command.response_id):
+        return ()
+    if command.on_line:
+        if not visible(state):
+            raise ConversationUnknown(conversation_id)
+        if state.turn_on_line is not None:
+            raise ConversationLocked
+    elif command.parent is not None and visible_response(state, command.parent) is None:
+        running = state.turn_running(command.parent) is not None
+        raise PreviousResponseUnknown(command.parent, running=running)
+    window.check(before_input(state, on_line=command.on_line, parent=command.parent), command.items)
+    requested = e.TurnRequested(
+        response_id=command.response_id,
+        model=command.model,
+        items=tuple(item.raw for item in command.items),
+        tokens=tuple(item.tokens for item in command.items),
+        parameters=command.parameters,
+        on_line=command.on_line,
+        parent=command.parent,
+        store=command.store,
+    )
+    return (requested,) if state.exists else (e.ConversationCreated(hidden=True), requested)
+
+
+def _attempt(
+    state: Conversation, command: c.StartAttempt | c.CompleteTurn | c.FailTurn
+) -> tuple[e.Event, ...]:
+    turn = state.turn_running(command.response_id)
+    match command:
+        case c.StartAttempt():
+            if turn is None or command.attempt <= turn.attempt:
+                raise AttemptSuperseded(command.response_id)
+            return (
+                e.TurnStarted(
+                    response_id=turn.id, attempt=command.attempt, responder=command.responder
+                ),
+            )
+        case c.CompleteTurn():
+            if turn is None or command.attempt != turn.attempt:
+                raise AttemptSuperseded(command.response_id)
+            return (
+                e.TurnCompleted(
+                    response_id=turn.id,
+                    status=command.status,
+                    items=tuple(item.raw for item in command.items),
+                    tokens=tuple(item.tokens for item in command.items),
+                    usage=command.usage,
+                    model=command.model,
+                    reason=command.reason,
+                ),
+            )
+        case c.FailTurn():
+            if turn is None or command.attempt != turn.attempt:
+                raise AttemptSuperseded(command.response_id)
+            return (e.TurnFailed(response_id=turn.id, code=command.code, message=command.message),)
+        case _:
+            assert_never(command)
+
+
+def _delete_response(state: Conversation, response_id: str) -> tuple[e.Event, ...]:
+    if state.turn_running(response_id) is not None:
+        raise ResponseInFlight
+    if visible_response(state, response_id) is None:
+        raise ResponseUnknown(response_id)
+    return (e.ResponseDeleted(response_id=response_id),)
+
+
+def _compact(state: Conversation, command: c.Compact) -> tuple[e.Event, ...]:
+    if any(done.item.id == command.item.id for done in state.compactions):
+        return ()
+    newest = state.compactions[-1].item.id if state.compactions else None
+    if not visible(state) or newest != command.after:
+        raise CompactionSuperseded
+    if below(state.removed, command.covered) != below(command.removed, command.covered):
+        raise CompactionSuperseded
+    return (
+        e.ConversationCompacted(
+            item=command.item.raw,
+            tokens=command.item.tokens,
+            summary=command.summary,
+            covered=command.covered,
+            kept=command.kept,
+            method=command.method,
+            tokens_before=command.tokens_before,
+            tokens_after=command.tokens_after,
+        ),
+    )
+
+
+def _with_crossing(
+    state: Conversation, granted: tuple[e.Event, ...], policy: Policy
+) -> tuple[e.Event, ...]:
+    """``granted``, and a crossing of the budget if they cause one: one commit, nothing to lose."""
+    for event in granted:
+        if not isinstance(event, e.ItemsAdded | e.TurnCompleted):
+            continue
+        tokens = tokens_after(state, event)
+        if tokens > state.tokens and budget.crossed(
+            tokens=tokens, budget=policy.tokens_budget, last=state.crossed
+        ):
+            return (*granted, e.BudgetCrossed(tokens=tokens, budget=policy.tokens_budget))
+    return granted

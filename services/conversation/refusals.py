@@ -1,0 +1,117 @@
+"""Every reason the rules have to say no, each with the contract's status, param and code."""
+
+from schemas.http.errors import ApiError
+
+
+class Refused(ApiError):
+    """The caller asked for what the rules do not grant; nothing was stored."""
+
+
+class ConversationUnknown(Refused):
+    """There is no such conversation, or not any more."""
+
+    status = 404
+
+    def __init__(self, conversation_id: str) -> None:
+        """``conversation_id`` as the caller spelled it."""
+        super().__init__(f"Conversation with id '{conversation_id}' not found.")
+
+
+class ItemUnknown(Refused):
+    """The conversation has no such item, or not any more."""
+
+    status = 404
+
+    def __init__(self, item_id: str) -> None:
+        """``item_id`` as the caller spelled it."""
+        super().__init__(f"Item with id '{item_id}' not found in conversation.")
+
+
+class ResponseUnknown(Refused):
+    """There is no such response, or not any more."""
+
+    status = 404
+
+    def __init__(self, response_id: str) -> None:
+        """``response_id`` as the caller spelled it."""
+        super().__init__(f"Response with id '{response_id}' not found.")
+
+
+class ConversationLocked(Refused):
+    """A turn is running on this conversation; 400, since SDKs retry a 409 by themselves."""
+
+    param = "conversation"
+    code = "conversation_locked"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another process is currently operating on this conversation. "
+            "Please retry in a few seconds."
+        )
+
+
+class PreviousResponseUnknown(Refused):
+    """The response to follow was never stored, or was deleted."""
+
+    param = "previous_response_id"
+    code = "previous_response_not_found"
+
+    def __init__(self, response_id: str, *, running: bool = False) -> None:
+        """``running``: it exists, but has not ended."""
+        why = "is still in progress" if running else "not found"
+        super().__init__(f"Previous response with id '{response_id}' {why}.")
+
+
+class DuplicateItem(Refused):
+    """An item with this id is already in the context."""
+
+    param = "input"
+
+    def __init__(self, item_id: str) -> None:
+        """``item_id`` as the caller spelled it."""
+        super().__init__(
+            f"Duplicate item found with id {item_id}. "
+            "Remove duplicate items from your input and try again."
+        )
+
+
+class ToolOutputMissing(Refused):
+    """A tool call has no output anywhere in the window."""
+
+    param = "input"
+
+    def __init__(self, call_id: str) -> None:
+        """``call_id`` of the call."""
+        super().__init__(f"No tool output found for function call {call_id}.")
+
+
+class ToolCallMissing(Refused):
+    """A tool output answers no call in the window."""
+
+    param = "input"
+
+    def __init__(self, call_id: str) -> None:
+        """``call_id`` of the output."""
+        super().__init__(f"No tool call found for function call output with call_id {call_id}.")
+
+
+class ResponseInFlight(Refused):
+    """A response cannot be deleted while it runs."""
+
+    def __init__(self) -> None:
+        super().__init__("Cannot delete an in-flight response.")
+
+
+class AttemptSuperseded(Refused):
+    """A worker reports on a turn that has ended, or that another attempt has taken over."""
+
+    def __init__(self, response_id: str) -> None:
+        """``response_id`` of the turn."""
+        super().__init__(f"Turn {response_id} is no longer run by this attempt.")
+
+
+class CompactionSuperseded(Refused):
+    """The line changed under a compaction in a way its summary does not cover."""
+
+    def __init__(self) -> None:
+        super().__init__("The items this compaction covers are no longer what they were.")

@@ -1,0 +1,250 @@
+"""What a conversation is after its events: `evolve`, total and pure.
+
+History is a fact: `evolve` never refuses. Refusing belongs to `decide`.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import assert_never
+
+import msgspec
+
+from schemas import events as e
+from schemas.envelope import Outline
+from services.conversation import window
+from services.conversation.history import Compaction, Item, Turn, item_of, read_items
+from services.conversation.line import Line
+
+
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the rules know of one conversation.
+
+    ``line`` holds every item that ever joined, ``removed`` the positions that left again. ``turns``
+    holds ended turns, ``running`` those in progress. ``crossed`` is the size at which the budget
+    was last found crossed, 0 when a compaction has answered that.
+    """
+
+    exists: bool = False
+    hidden: bool = False
+    deleted: bool = False
+    created_at: datetime | None = None
+    metadata: dict[str, str] = {}
+    line: Line[Item] = msgspec.field(default_factory=Line)
+    removed: frozenset[int] = frozenset()
+    turns: Line[Turn] = msgspec.field(default_factory=Line)
+    running: tuple[Turn, ...] = ()
+    responses_deleted: frozenset[str] = frozenset()
+    compactions: tuple[Compaction, ...] = ()
+    tokens: int = 0
+    crossed: int = 0
+
+    @property
+    def turn_on_line(self) -> Turn | None:
+        """The one turn that will join the line, while it runs."""
+        return next((turn for turn in self.running if turn.on_line), None)
+
+    def turn_running(self, response_id: str) -> Turn | None:
+        """The turn with this response id, while it runs."""
+        return next((turn for turn in self.running if turn.id == response_id), None)
+
+    def position(self, item_id: str) -> int | None:
+        """Where an item stands on the line, unless it has left it."""
+        position = self.line.position(item_id)
+        return None if position in self.removed else position
+
+    def item(self, item_id: str) -> Item | None:
+        """An item of the line that has not left it."""
+        return None if self.position(item_id) is None else self.line.get(item_id)
+
+    def window(self, end: int | None = None) -> tuple[Item, ...]:
+        """What the model is sent before new input; ``end`` cuts the line at an earlier length."""
+        return window.of_line(
+            self.line,
+            removed=self.removed,
+            compactions=self.compactions,
+            end=len(self.line) if end is None else end,
+        )
+
+    def outline(self) -> Outline:
+        """The snapshot a commit carries in its headers."""
+        on_line = self.turn_on_line
+        return Outline(
+            items=len(self.line),
+            window=self.compactions[-1].sequence if self.compactions else 0,
+            running=on_line.id if on_line else None,
+            deleted=self.deleted,
+            tokens=self.tokens,
+        )
+
+
+NEW = Conversation()
+"""A conversation without events. Shared safely: extending its empty line makes another."""
+
+
+def evolve(state: Conversation, event: e.Event, *, at: datetime, sequence: int) -> Conversation:
+    """The state after ``event``, stored at ``at`` under stream ``sequence``."""
+    change = msgspec.structs.replace
+    match event:
+        case e.ConversationCreated():
+            return change(
+                state, exists=True, hidden=event.hidden, created_at=at, metadata=event.metadata
+            )
+        case e.ConversationUpdated():
+            return change(state, metadata=event.metadata)
+        case e.ConversationDeleted():
+            return change(state, deleted=True)
+        case e.ItemsAdded():
+            added = read_items(event.items, event.tokens)
+            return _joined(state, added, tokens_after(state, event))
+        case e.ItemDeleted():
+            return _without(state, event.item_id)
+        case e.TurnRequested():
+            return change(state, running=(*state.running, _requested(event, at=at)))
+        case e.TurnStarted():
+            return change(
+                state,
+                running=tuple(
+                    change(turn, attempt=event.attempt) if turn.id == event.response_id else turn
+                    for turn in state.running
+                ),
+            )
+        case e.TurnCompleted():
+            return _completed(state, event, at=at, sequence=sequence)
+        case e.TurnFailed():
+            return _ended(
+                state,
+                event.response_id,
+                status="failed",
+                error_code=event.code,
+                error_message=event.message,
+                ended_at=at,
+                sequence=sequence,
+            )
+        case e.ResponseDeleted():
+            return change(state, responses_deleted=state.responses_deleted | {event.response_id})
+        case e.BudgetCrossed():
+            return change(state, crossed=event.tokens)
+        case e.ConversationCompacted():
+            return _compacted(state, event, sequence=sequence)
+        case e.CompactionReverted():
+            return _reverted(state, event.item_id)
+        case _:
+            assert_never(event)
+
+
+def tokens_after(state: Conversation, event: e.ItemsAdded | e.TurnCompleted) -> int:
+    """Size of the next window once ``event`` has been added.
+
+    The provider's own count of a turn, where there is one: it saw the whole window. Our
+    tokenizer's for what no provider has seen yet.
+    """
+    if isinstance(event, e.ItemsAdded):
+        return state.tokens + sum(event.tokens)
+    turn = state.turn_running(event.response_id)
+    if turn is None or not turn.on_line:
+        return state.tokens
+    counted = _decode_total(event.usage).total_tokens
+    ours = state.tokens + sum(item.tokens for item in turn.input) + sum(event.tokens)
+    return counted or ours
+
+
+class _Total(msgspec.Struct):
+    total_tokens: int = 0
+
+
+_decode_total = msgspec.json.Decoder(_Total).decode
+
+
+def fold(state: Conversation, recorded: Iterable[tuple[e.Event, datetime, int]]) -> Conversation:
+    """The state after events, each with its time and sequence."""
+    for event, at, sequence in recorded:
+        state = evolve(state, event, at=at, sequence=sequence)
+    return state
+
+
+def _requested(event: e.TurnRequested, *, at: datetime) -> Turn:
+    return Turn(
+        id=event.response_id,
+        status="in_progress",
+        model=event.model,
+        parameters=event.parameters,
+        input=read_items(event.items, event.tokens),
+        on_line=event.on_line,
+        parent=event.parent,
+        store=event.store,
+        requested_at=at,
+    )
+
+
+def _joined(state: Conversation, added: tuple[Item, ...], tokens: int) -> Conversation:
+    return msgspec.structs.replace(state, line=state.line.extended(added), tokens=tokens)
+
+
+def _without(state: Conversation, item_id: str) -> Conversation:
+    position, item = state.position(item_id), state.line.get(item_id)
+    if position is None or item is None:
+        return state
+    return msgspec.structs.replace(
+        state, removed=state.removed | {position}, tokens=max(0, state.tokens - item.tokens)
+    )
+
+
+def _completed(
+    state: Conversation, event: e.TurnCompleted, *, at: datetime, sequence: int
+) -> Conversation:
+    turn = state.turn_running(event.response_id)
+    if turn is None:
+        return state
+    output = read_items(event.items, event.tokens)
+    if turn.on_line:
+        state = _joined(state, (*turn.input, *output), tokens_after(state, event))
+    return _ended(
+        state,
+        event.response_id,
+        status=event.status,
+        model=event.model,
+        output=output,
+        usage=event.usage,
+        reason=event.reason,
+        ended_at=at,
+        sequence=sequence,
+        line_end=len(state.line),
+    )
+
+
+def _ended(state: Conversation, response_id: str, **outcome: object) -> Conversation:
+    turn = state.turn_running(response_id)
+    if turn is None:
+        return state
+    return msgspec.structs.replace(
+        state,
+        running=tuple(other for other in state.running if other is not turn),
+        turns=state.turns.extended((msgspec.structs.replace(turn, **outcome),)),
+    )
+
+
+def _compacted(
+    state: Conversation, event: e.ConversationCompacted, *, sequence: int
+) -> Conversation:
+    item = item_of(event.item, event.tokens)
+    compaction = Compaction(
+        item=item,
+        position=len(state.line),
+        summary=event.summary,
+        covered=event.covered,
+        kept=event.kept,
+        sequence=sequence,
+    )
+    saved = event.tokens_before - event.tokens_after
+    tokens = max(event.tokens_after, state.tokens - saved)
+    return msgspec.structs.replace(
+        _joined(state, (item,), tokens), compactions=(*state.compactions, compaction), crossed=0
+    )
+
+
+def _reverted(state: Conversation, item_id: str) -> Conversation:
+    state = msgspec.structs.replace(
+        _without(state, item_id),
+        compactions=tuple(c for c in state.compactions if c.item.id != item_id),
+    )
+    return msgspec.structs.replace(state, tokens=sum(item.tokens for item in state.window()))

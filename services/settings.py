@@ -1,0 +1,78 @@
+"""Where the environment enters: ``TURNLOG_<FIELD>`` becomes a field of a frozen struct.
+
+Every process reads its own struct once, in ``main``. All faults are reported together, before
+anything connects. Nothing else reads the environment, and there are no configuration files.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+
+PREFIX = "TURNLOG_"
+
+S = TypeVar("S", bound="Settings")
+
+
+class SettingsError(Exception):
+    """One or more settings cannot be used; the message names each with its fault."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What every process needs to reach the log."""
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    log_level: str = "info"
+    stop_wait_s: float = 4.0
+    """Seconds a process may take to finish what it has begun after SIGTERM."""
+
+
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the model is and how it is spoken to."""
+
+    model_url: str = ""
+    """Base URL of an OpenAI-compatible server, with its ``/v1``; empty means OpenAI's own."""
+    model_key: str = ""
+    model_api: str = "responses"
+    """``responses`` or ``chat``: which API of the upstream is used."""
+    model_wait_s: float = 600.0
+    """Seconds without a byte from the model after which a call has failed."""
+
+
+def read(kind: type[S], environment: Mapping[str, str] | None = None) -> S:
+    """Settings of one process; raises `SettingsError` with every fault in one message."""
+    given = os.environ if environment is None else environment
+    values: dict[str, object] = {}
+    faults: list[str] = []
+    for field in msgspec.structs.fields(kind):
+        name = PREFIX + field.name.upper()
+        if name not in given:
+            if field.required:
+                faults.append(f"{name}: required")
+            continue
+        try:
+            values[field.name] = msgspec.convert(given[name], field.type, strict=False)
+        except msgspec.ValidationError as error:
+            faults.append(f"{name}: {error}")
+    if faults:
+        raise SettingsError("; ".join(faults))
+    return kind(**values)
+
+
+def environment(settings: msgspec.Struct) -> dict[str, str]:
+    """The variables that make another process read equal settings."""
+    return {
+        PREFIX + name.upper(): str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in msgspec.structs.asdict(settings).items()
+    }
+
+
+def inherited() -> dict[str, str]:
+    """The environment this process was started with, to hand on to a child."""
+    return dict(os.environ)
+
+
+def override(values: Mapping[str, str]) -> None:
+    """Let ``values`` stand in the environment: how an option given on the command line is read."""
+    os.environ.update(values)
