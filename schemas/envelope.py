@@ -45,8 +45,8 @@ class Outline(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A conversation in a few numbers, after a commit.
 
     ``items`` counts the positions of the line, deleted ones included; ``window`` is the sequence
-    of the newest compaction in force, 0 without one; ``running`` the turn on the line; ``tokens``
-    the size of the next window without new input.
+    of the newest compaction in force: 0 without one, -1 if it is this commit's own; ``running``
+    is the turn on the line; ``tokens`` the size of the next window without new input.
     """
 
     items: int = 0

@@ -40,7 +40,6 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     error_code: str | None = None
     error_message: str | None = None
     ended_at: datetime | None = None
-    sequence: int = 0
     line_end: int = 0
 
 

@@ -15,6 +15,9 @@ from services.conversation import window
 from services.conversation.history import Compaction, Item, Turn, item_of, read_items
 from services.conversation.line import Line
 
+UNSTORED = -1
+"""Sequence of a commit that is only about to be stored; what its own outline says of itself."""
+
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the rules know of one conversation.
@@ -76,6 +79,13 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
             tokens=self.tokens,
         )
 
+    def stored_at(self, sequence: int) -> "Conversation":
+        """This state, once the commit that led to it has its sequence."""
+        if not self.compactions or self.compactions[-1].sequence != UNSTORED:
+            return self
+        newest = msgspec.structs.replace(self.compactions[-1], sequence=sequence)
+        return msgspec.structs.replace(self, compactions=(*self.compactions[:-1], newest))
+
 
 NEW = Conversation()
 """A conversation without events. Shared safely: extending its empty line makes another."""
@@ -109,7 +119,7 @@ def evolve(state: Conversation, event: e.Event, *, at: datetime, sequence: int) 
                 ),
             )
         case e.TurnCompleted():
-            return _completed(state, event, at=at, sequence=sequence)
+            return _completed(state, event, at=at)
         case e.TurnFailed():
             return _ended(
                 state,
@@ -118,7 +128,6 @@ def evolve(state: Conversation, event: e.Event, *, at: datetime, sequence: int) 
                 error_code=event.code,
                 error_message=event.message,
                 ended_at=at,
-                sequence=sequence,
             )
         case e.ResponseDeleted():
             return change(state, responses_deleted=state.responses_deleted | {event.response_id})
@@ -189,9 +198,7 @@ def _without(state: Conversation, item_id: str) -> Conversation:
     )
 
 
-def _completed(
-    state: Conversation, event: e.TurnCompleted, *, at: datetime, sequence: int
-) -> Conversation:
+def _completed(state: Conversation, event: e.TurnCompleted, *, at: datetime) -> Conversation:
     turn = state.turn_running(event.response_id)
     if turn is None:
         return state
@@ -207,7 +214,6 @@ def _completed(
         usage=event.usage,
         reason=event.reason,
         ended_at=at,
-        sequence=sequence,
         line_end=len(state.line),
     )
 

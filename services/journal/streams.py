@@ -1,0 +1,121 @@
+"""Declares streams, consumers and the key bucket; twice is safe, and nothing is ever narrowed."""
+
+import msgspec
+import nats.js.errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext, api
+
+from schemas import subjects
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """Sizes of what is not kept for ever, and how often everything is stored."""
+
+    replicas: int = 1
+    turn_requests_max: int = 10_000
+    deltas_age_s: float = 24 * 3600
+    deltas_bytes_max: int = 2 * 1024**3
+    duplicate_window_s: float = 120
+    ack_wait_s: float = 10
+    """Seconds after which a responder that gives no sign is taken for dead."""
+    turn_attempts_max: int = 5
+    turns_pending_max: int = 1_000
+
+
+async def declare(client: Client, retention: Retention | None = None) -> None:
+    """Make what is missing. What is there already stays as its operator configured it."""
+    limits = retention or Retention()
+    js = client.jetstream()
+    for config in _streams(limits):
+        try:
+            await js.stream_info(str(config.name))
+        except nats.js.errors.NotFoundError:
+            await js.add_stream(config)
+    for stream, consumer in _consumers(limits):
+        try:
+            await js.consumer_info(stream, str(consumer.durable_name))
+        except nats.js.errors.NotFoundError:
+            await js.add_consumer(stream, consumer)
+    await _declare_keys(js, limits)
+
+
+def _streams(limits: Retention) -> tuple[api.StreamConfig, ...]:
+    return (
+        api.StreamConfig(
+            name=subjects.CONVERSATIONS,
+            subjects=[subjects.ALL_CONVERSATIONS],
+            storage=api.StorageType.FILE,
+            retention=api.RetentionPolicy.LIMITS,
+            allow_direct=True,
+            duplicate_window=limits.duplicate_window_s,
+            num_replicas=limits.replicas,
+        ),
+        api.StreamConfig(
+            name=subjects.TURN_REQUESTS,
+            subjects=[subjects.ALL_TURN_REQUESTS],
+            storage=api.StorageType.FILE,
+            retention=api.RetentionPolicy.WORK_QUEUE,
+            discard=api.DiscardPolicy.NEW,
+            max_msgs=limits.turn_requests_max,
+            allow_direct=True,
+            duplicate_window=limits.duplicate_window_s,
+            num_replicas=limits.replicas,
+        ),
+        api.StreamConfig(
+            name=subjects.DELTAS,
+            subjects=[subjects.ALL_DELTAS],
+            storage=api.StorageType.FILE,
+            retention=api.RetentionPolicy.LIMITS,
+            discard=api.DiscardPolicy.OLD,
+            max_age=limits.deltas_age_s,
+            max_bytes=limits.deltas_bytes_max,
+            allow_direct=True,
+            # Replicated streams have no asynchronous mode; theirs is cheap enough.
+            persist_mode=api.PersistMode.ASYNC if limits.replicas == 1 else None,
+            num_replicas=limits.replicas,
+        ),
+        api.StreamConfig(
+            name=subjects.PARKED,
+            subjects=[subjects.ALL_PARKED],
+            storage=api.StorageType.FILE,
+            retention=api.RetentionPolicy.LIMITS,
+            num_replicas=limits.replicas,
+        ),
+    )
+
+
+def _consumers(limits: Retention) -> tuple[tuple[str, api.ConsumerConfig], ...]:
+    return (
+        (
+            subjects.TURN_REQUESTS,
+            api.ConsumerConfig(
+                durable_name=subjects.RESPONDER,
+                filter_subject=subjects.ALL_TURN_REQUESTS,
+                ack_policy=api.AckPolicy.EXPLICIT,
+                ack_wait=limits.ack_wait_s,
+                max_ack_pending=limits.turns_pending_max,
+            ),
+        ),
+        (
+            subjects.CONVERSATIONS,
+            api.ConsumerConfig(
+                durable_name=subjects.COMPACTOR,
+                filter_subject=subjects.ALL_CONVERSATIONS,
+                ack_policy=api.AckPolicy.EXPLICIT,
+                ack_wait=60,
+                max_ack_pending=limits.turns_pending_max,
+                headers_only=True,
+            ),
+        ),
+    )
+
+
+async def _declare_keys(js: JetStreamContext, limits: Retention) -> None:
+    try:
+        await js.key_value(subjects.KEYS)
+    except nats.js.errors.BucketNotFoundError:
+        await js.create_key_value(
+            api.KeyValueConfig(
+                bucket=subjects.KEYS, storage=api.StorageType.FILE, replicas=limits.replicas
+            )
+        )
