@@ -53,13 +53,14 @@ TYPES: dict[str, ItemType] = {
 class Head(msgspec.Struct, frozen=True):
     """The fields of a stored item that rules ask for."""
 
-    id: str
     type: str
+    id: str = ""
     call_id: str | None = None
     role: str | None = None
     name: str | None = None
 
 
+_fields = msgspec.json.Decoder(Fields).decode
 _head = msgspec.json.Decoder(Head).decode
 _encode = msgspec.json.Encoder().encode
 _completed = msgspec.Raw(b'"completed"')
@@ -69,6 +70,42 @@ _empty = msgspec.Raw(b"[]")
 def head(raw: msgspec.Raw) -> Head:
     """What rules ask of a stored item."""
     return _head(raw)
+
+
+class _Sealed(msgspec.Struct):
+    encrypted_content: str
+
+
+_sealed = msgspec.json.Decoder(_Sealed).decode
+
+
+def sealed(raw: msgspec.Raw) -> str:
+    """The ``encrypted_content`` of a stored compaction item."""
+    return _sealed(raw).encrypted_content
+
+
+def compaction(item_id: str, encrypted_content: str) -> msgspec.Raw:
+    """The stored form of a compaction this server makes."""
+    return msgspec.Raw(
+        _encode({"id": item_id, "type": "compaction", "encrypted_content": encrypted_content})
+    )
+
+
+def adopted(raw: msgspec.Raw, item_id: str) -> msgspec.Raw:
+    """An item a model wrote, under an id of ours, with the ``status`` the contract wants."""
+    fields = _fields(raw)
+    shape = TYPES.get(head(raw).type)
+    fields = {"id": msgspec.Raw(_encode(item_id)), **{k: v for k, v in fields.items() if k != "id"}}
+    if shape is not None and shape.status and checks.is_null(fields.get("status")):
+        fields["status"] = _completed
+    return msgspec.Raw(_encode(fields))
+
+
+def prefix_of(raw: msgspec.Raw) -> str:
+    """The id prefix for an item a model wrote; of a type we do not know, the model's own."""
+    known = head(raw)
+    shape = TYPES.get(known.type)
+    return shape.prefix if shape else known.id.partition("_")[0] or "item"
 
 
 def from_text(value: msgspec.Raw, *, mint: Mint) -> msgspec.Raw:

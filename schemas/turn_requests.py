@@ -8,20 +8,24 @@ from datetime import datetime
 
 import msgspec
 
+QUEUE = "queue"
+"""Overlap: wait for the turns before it, in order of acceptance."""
+REJECT = "reject"
+"""Overlap: be refused at once when the conversation is busy."""
+
 
 class TurnRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One turn to run.
 
     ``body`` is the body of ``POST /v1/responses``. ``response_id`` is minted by the asker: for a
     conversation's turn any id that carries the conversation's digits, for a fresh one that of a
-    conversation id minted with it. ``overlap`` says what happens when the conversation is busy:
-    ``queue`` waits its turn, ``reject`` is refused at once.
+    conversation id minted with it. ``overlap`` says what happens when the conversation is busy.
     """
 
     response_id: str
     conversation_id: str
     body: msgspec.Raw
-    overlap: str = "queue"
+    overlap: str = QUEUE
     asked_at: datetime | None = None
 
 

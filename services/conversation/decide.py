@@ -131,11 +131,10 @@ def _added(items: Sequence[Item]) -> e.ItemsAdded:
     )
 
 
-def _request(
-    state: Conversation, command: c.RequestTurn, conversation_id: str
-) -> tuple[e.Event, ...]:
-    if state.turn_running(command.response_id) or state.turns.get(command.response_id):
-        return ()
+def admitted(
+    state: Conversation, command: c.RequestTurn, *, conversation_id: str
+) -> tuple[Item, ...]:
+    """The window a turn would start from, its input left out; raises `Refused`."""
     if command.on_line:
         if not visible(state):
             raise ConversationUnknown(conversation_id)
@@ -144,7 +143,17 @@ def _request(
     elif command.parent is not None and visible_response(state, command.parent) is None:
         running = state.turn_running(command.parent) is not None
         raise PreviousResponseUnknown(command.parent, running=running)
-    window.check(before_input(state, on_line=command.on_line, parent=command.parent), command.items)
+    before = before_input(state, on_line=command.on_line, parent=command.parent)
+    window.check(before, command.items)
+    return before
+
+
+def _request(
+    state: Conversation, command: c.RequestTurn, conversation_id: str
+) -> tuple[e.Event, ...]:
+    if state.turn_running(command.response_id) or state.turns.get(command.response_id):
+        return ()
+    admitted(state, command, conversation_id=conversation_id)
     requested = e.TurnRequested(
         response_id=command.response_id,
         model=command.model,

@@ -3,7 +3,7 @@
 History is a fact: `evolve` never refuses. Refusing belongs to `decide`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import assert_never
 
@@ -58,6 +58,14 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     def item(self, item_id: str) -> Item | None:
         """An item of the line that has not left it."""
         return None if self.position(item_id) is None else self.line.get(item_id)
+
+    def listed(self, start: int, *, descending: bool) -> Iterator[Item]:
+        """Items that have not left the line, from position ``start`` on."""
+        if descending:
+            walk = enumerate(self.line.downwards(start))
+            return (item for step, item in walk if start - step not in self.removed)
+        walk = enumerate(self.line.upwards(start))
+        return (item for step, item in walk if start + step not in self.removed)
 
     def window(self, end: int | None = None) -> tuple[Item, ...]:
         """What the model is sent before new input; ``end`` cuts the line at an earlier length."""

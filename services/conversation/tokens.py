@@ -10,3 +10,6 @@ class TokenCounter(Protocol):
 
     def count(self, raw: msgspec.Raw) -> int:
         """Tokens of one stored item, at least 1."""
+
+    def count_text(self, text: str) -> int:
+        """Tokens of a text."""

@@ -20,7 +20,7 @@ from services.conversation.commands import Command
 from services.conversation.decide import Policy, decide
 from services.conversation.refusals import Refused
 from services.conversation.state import NEW, UNSTORED, Conversation, evolve
-from services.journal import Conflict, Journal, Stored
+from services.journal import Conflict, Journal, JournalUnavailable, Stored
 
 ATTEMPTS_MAX = 5
 """Times a decision is taken anew because somebody else was faster."""
@@ -71,17 +71,25 @@ class Conversations:
             return await self._current(project, conversation_id)
 
     async def grant(
-        self, project: str, conversation_id: str, command: Command, *, command_id: str
+        self,
+        project: str,
+        conversation_id: str,
+        command: Command,
+        *,
+        command_id: str,
+        fresh: bool = False,
     ) -> Granted:
         """Append what ``command`` comes to, once for each ``command_id``.
 
+        ``fresh``: the id was only just minted, so there is nothing to look for in the log.
         Raises `Refused`, or `JournalUnavailable` when the log cannot be reached or the
         conversation is changed faster than decisions can be taken.
         """
         # One writer at a time in this process; other processes meet at the expected sequence.
         async with self._turnstile(project, conversation_id):
             try:
-                return await self._attempt(project, conversation_id, command, command_id)
+                base = Loaded() if fresh else self._cached(project, conversation_id)
+                return await self._attempt(project, conversation_id, base, command, command_id)
             except Conflict:
                 pass
             try:
@@ -89,15 +97,23 @@ class Conversations:
                     on=Conflict, attempts=ATTEMPTS_MAX - 1, wait_initial=0.002, wait_jitter=0.01
                 ):
                     with attempt:
-                        return await self._attempt(project, conversation_id, command, command_id)
+                        base = self._cached(project, conversation_id)
+                        return await self._attempt(
+                            project, conversation_id, base, command, command_id
+                        )
             except Conflict as error:
                 raise JournalUnavailable("the conversation is changed too fast") from error
         raise AssertionError("a retry context either returns or raises")
 
     async def _attempt(
-        self, project: str, conversation_id: str, command: Command, command_id: str
+        self,
+        project: str,
+        conversation_id: str,
+        known: Loaded | None,
+        command: Command,
+        command_id: str,
     ) -> Granted:
-        base, events = await self._decided(project, conversation_id, command)
+        base, events = await self._decided(project, conversation_id, known, command)
         if not events:
             return Granted(events=(), state=base.state, sequence=base.sequence)
         try:
@@ -110,15 +126,14 @@ class Conversations:
         return Granted(events=events, state=after.state, sequence=after.sequence)
 
     async def _decided(
-        self, project: str, conversation_id: str, command: Command
+        self, project: str, conversation_id: str, known: Loaded | None, command: Command
     ) -> tuple[Loaded, tuple[Event, ...]]:
-        base = self._cached(project, conversation_id)
-        if base is not None:
+        if known is not None:
             with contextlib.suppress(Refused):
-                events = self._decide(base, command, conversation_id)
+                events = self._decide(known, command, conversation_id)
                 if events:
                     # If this state is old, the append finds out.
-                    return base, events
+                    return known, events
         # Neither a refusal nor a "nothing to do" may rest on an old state.
         base = await self._current(project, conversation_id)
         return base, self._decide(base, command, conversation_id)

@@ -5,6 +5,7 @@ expected sequence before it looks for duplicates, so that a repeated append of w
 stored reads as a conflict: whoever finds his own id on the last message has succeeded.
 """
 
+import contextlib
 from collections.abc import Mapping
 
 import msgspec
@@ -91,10 +92,8 @@ class JetStreamJournal:
 
     async def _publish(self, subject: str, payload: bytes, headers: dict[str, str]) -> _PubAck:
         try:
-            return await self._publish_once(subject, payload, headers)
-        except _TRANSIENT:
-            pass
-        try:
+            with contextlib.suppress(*_TRANSIENT):
+                return await self._publish_once(subject, payload, headers)
             # The id makes a repeat harmless, so an unknown outcome is simply asked again.
             async for attempt in stamina.retry_context(
                 on=_TRANSIENT, attempts=None, timeout=3 * self._wait_s, wait_initial=0.05

@@ -1,0 +1,1 @@
+"""Process: budgets crossed in; summaries of the older part of a line out."""

@@ -1,0 +1,6 @@
+"""Run the compactor."""
+
+from services.compactor.app import main
+
+if __name__ == "__main__":
+    main()

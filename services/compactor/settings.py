@@ -1,0 +1,14 @@
+"""Settings of the compactor."""
+
+from services.settings import ModelSettings, Settings
+
+
+class CompactorSettings(Settings, ModelSettings, frozen=True, kw_only=True):
+    """What a window may hold, and who summarises."""
+
+    tokens_budget: int = 100_000
+    """Tokens of a window above which it is compacted; 0: never."""
+    compaction_model: str = ""
+    """Model that summarises; empty: the one that answered the conversation's last turn."""
+    cache_rows_max: int = 50_000
+    """Items and turns kept in memory."""

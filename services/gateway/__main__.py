@@ -1,0 +1,6 @@
+"""Run the gateway."""
+
+from services.gateway.app import main
+
+if __name__ == "__main__":
+    main()

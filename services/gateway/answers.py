@@ -1,0 +1,90 @@
+"""Bodies in and out: limits on what is read, headers on what is sent, errors of the contract."""
+
+from typing import Any
+
+import msgspec
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+
+from schemas.deltas import SEQUENCE_HEADER
+from schemas.http.errors import ApiError, Overloaded, ServerFault, TooLarge
+from services.journal import JournalUnavailable
+
+log = structlog.get_logger()
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def read_body(request: Request, *, bytes_max: int) -> bytes:
+    """The whole body; raises `TooLarge` as soon as more has come than ``bytes_max``."""
+    told = request.headers.get("content-length", "")
+    if told.isdigit() and int(told) > bytes_max:
+        raise _too_large(bytes_max)
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > bytes_max:
+            raise _too_large(bytes_max)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _too_large(bytes_max: int) -> TooLarge:
+    return TooLarge(f"The request body is larger than {bytes_max} bytes.", code="request_too_large")
+
+
+def raw(body: bytes, *, sequence: int | None = None, status: int = 200) -> Response:
+    """JSON that is already encoded; ``sequence`` says at which commit the answer stands."""
+    headers = None if sequence is None else {SEQUENCE_HEADER: str(sequence)}
+    return Response(body, status, headers, media_type="application/json")
+
+
+def json(value: msgspec.Struct, *, sequence: int | None = None) -> Response:
+    """A body of the contract."""
+    return raw(_encode(value), sequence=sequence)
+
+
+def error(fault: ApiError, *, retry_after_s: int | None = None) -> Response:
+    """The contract's error body with its status."""
+    answer = raw(fault.body(), status=fault.status)
+    if retry_after_s is not None:
+        answer.headers["Retry-After"] = str(retry_after_s)
+    return answer
+
+
+async def on_api_error(_request: Request, fault: Exception) -> Response:
+    """A request that was refused."""
+    assert isinstance(fault, ApiError)
+    return error(fault, retry_after_s=1 if isinstance(fault, Overloaded) else None)
+
+
+async def on_unavailable(_request: Request, fault: Exception) -> Response:
+    """The log cannot be reached; what was asked may be asked again."""
+    assert isinstance(fault, JournalUnavailable)
+    log.warning("journal.unavailable", error=str(fault))
+    return error(
+        Overloaded("The service is temporarily unable to store or read. Please retry."),
+        retry_after_s=1,
+    )
+
+
+async def on_fault(request: Request, fault: Exception) -> Response:
+    """A mistake of ours: logged whole, told in one sentence."""
+    log.error("request.crashed", path=request.url.path, exc_info=fault)
+    return error(
+        ServerFault("The server had an error while processing your request. Sorry about that!")
+    )
+
+
+async def on_unknown_url(request: Request, _fault: Exception) -> Response:
+    """Neither path nor method is known."""
+    return raw(ApiError(f"Invalid URL ({request.method} {request.url.path})").body(), status=404)
+
+
+def path_id(request: Request, name: str) -> str:
+    """An id of the path."""
+    value: Any = request.path_params[name]
+    assert isinstance(value, str)
+    return value

@@ -1,0 +1,178 @@
+"""The gateway's table of contents: routes, and what they are made of."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+import uvicorn
+import uvloop
+from nats.aio.client import Client
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from schemas.http.errors import ApiError, Overloaded
+from services import clock, ids, telemetry
+from services.conversation.decide import Policy
+from services.gateway import answers
+from services.gateway.conversations import ConversationEndpoints
+from services.gateway.health import HealthEndpoint
+from services.gateway.responses import ResponseEndpoints
+from services.gateway.settings import GatewaySettings
+from services.gateway.turns import Turns
+from services.journal import JournalUnavailable, connect, streams
+from services.journal.conversations import Conversations
+from services.journal.jetstream import JetStreamJournal
+from services.journal.keys import content_key
+from services.model import Model, ModelRefused, ModelUnavailable
+from services.model.connect import model as connect_model
+from services.model.intake import Intake
+from services.model.tokenizer import Tokenizer
+from services.sealing import Sealer, fresh_key
+from services.settings import read
+
+log = structlog.get_logger()
+
+_ENVELOPE_BYTES = 64 * 1024
+"""Room a message needs around a body."""
+
+
+class RequestLog:
+    """Gives every request an id and one log line at its end."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """``app`` answers the requests."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI says."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = f"req_{ids.unique()}"
+        started, status = clock.monotonic(), 0
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                marked = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                message = {**message, "headers": marked}
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_marked)
+        finally:
+            log.info(
+                "request.answered",
+                request_id=request_id,
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                duration_ms=round((clock.monotonic() - started) * 1000, 1),
+            )
+
+
+class ModelsEndpoint:
+    """``GET /v1/models``: the upstream's, as they are."""
+
+    def __init__(self, model: Model) -> None:
+        """``model`` is asked each time."""
+        self._model = model
+
+    async def __call__(self, _request: Request) -> Response:
+        """GET /models."""
+        try:
+            return answers.raw(await self._model.models())
+        except ModelRefused as refused:
+            raise ApiError(refused.message, code=refused.code) from refused
+        except ModelUnavailable as error:
+            raise Overloaded(str(error)) from error
+
+
+async def build(settings: GatewaySettings, client: Client, model: Model, sealer: Sealer) -> ASGIApp:
+    """The whole HTTP application on an open connection."""
+    tokenizer = Tokenizer()
+    tokenizer.warm_up()
+    bytes_max = min(settings.body_bytes_max, client.max_payload - _ENVELOPE_BYTES)
+    conversations = Conversations(
+        JetStreamJournal(client),
+        actor=f"gateway-{ids.unique()}",
+        policy=Policy(tokens_budget=settings.tokens_budget),
+        rows_max=settings.cache_rows_max,
+    )
+    crud = ConversationEndpoints(conversations, Intake(tokenizer, sealer), body_bytes_max=bytes_max)
+    responses = ResponseEndpoints(conversations, Turns(client), settings)
+    one, items = "/v1/conversations/{conversation_id}", "/v1/conversations/{conversation_id}/items"
+    app = Starlette(
+        routes=[
+            Route("/v1/responses", responses.create, methods=["POST"]),
+            Route("/v1/responses/{response_id}", responses.retrieve, methods=["GET"]),
+            Route("/v1/responses/{response_id}", responses.delete, methods=["DELETE"]),
+            Route("/v1/conversations", crud.create, methods=["POST"]),
+            Route(one, crud.retrieve, methods=["GET"]),
+            Route(one, crud.update, methods=["POST"]),
+            Route(one, crud.delete, methods=["DELETE"]),
+            Route(items, crud.create_items, methods=["POST"]),
+            Route(items, crud.list_items, methods=["GET"]),
+            Route(items + "/{item_id}", crud.retrieve_item, methods=["GET"]),
+            Route(items + "/{item_id}", crud.delete_item, methods=["DELETE"]),
+            Route("/v1/models", ModelsEndpoint(model), methods=["GET"]),
+            Route("/healthz", HealthEndpoint(client), methods=["GET"]),
+        ],
+        exception_handlers={
+            ApiError: answers.on_api_error,
+            JournalUnavailable: answers.on_unavailable,
+            HTTPException: answers.on_unknown_url,
+            Exception: answers.on_fault,
+        },
+    )
+    return RequestLog(app)
+
+
+@asynccontextmanager
+async def opened(settings: GatewaySettings) -> AsyncIterator[ASGIApp]:
+    """The application with its connections, for as long as it is needed."""
+    client = await connect.connect(settings.nats_url, name="gateway")
+    await streams.declare(client)
+    sealer = Sealer(await content_key(client, fresh_key()))
+    model = connect_model(settings, sealer)
+    try:
+        yield await build(settings, client, model, sealer)
+    finally:
+        await model.aclose()
+        await client.drain()
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT."""
+    settings = read(GatewaySettings)
+    telemetry.configure(process="gateway", level=settings.log_level)
+
+    async def run() -> None:
+        async with opened(settings) as app:
+            config = uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                http="httptools",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_graceful_shutdown=max(1, int(settings.stop_wait_s)),
+            )
+            sockets = None
+            if settings.socket_fd >= 0:
+                sockets = [socket.socket(fileno=settings.socket_fd)]
+            log.info("gateway.started", host=settings.host, port=settings.port)
+            await uvicorn.Server(config).serve(sockets=sockets)
+            log.info("gateway.stopped")
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())

@@ -1,0 +1,14 @@
+"""Who is asking: the project of a request."""
+
+from starlette.requests import Request
+
+from schemas.subjects import DEFAULT_PROJECT
+
+
+def project_of(_request: Request) -> str:
+    """The project whose conversations the caller may touch.
+
+    No API keys are configured: whoever reaches this server, on loopback only, has the one project
+    there is.
+    """
+    return DEFAULT_PROJECT

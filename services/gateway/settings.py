@@ -1,0 +1,22 @@
+"""Settings of the gateway."""
+
+from services.settings import ModelSettings, Settings
+
+
+class GatewaySettings(Settings, ModelSettings, frozen=True, kw_only=True):
+    """Where it listens, how much it reads, how long it waits."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    socket_fd: int = -1
+    """An inherited listening socket, used instead of host and port; -1: none."""
+    body_bytes_max: int = 6 * 1024 * 1024
+    """Bytes of a request body; never more than the NATS server takes in one message."""
+    answer_wait_s: float = 600.0
+    """Seconds a client is kept waiting for the end of a plain turn."""
+    keep_alive_s: float = 15.0
+    """Seconds of silence on a stream after which a comment is sent."""
+    tokens_budget: int = 100_000
+    """Tokens of a window above which it is compacted; 0: never."""
+    cache_rows_max: int = 200_000
+    """Items and turns kept in memory."""

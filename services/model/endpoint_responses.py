@@ -1,0 +1,114 @@
+"""The model through an upstream's Responses API; used without its state (``store: false``)."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from schemas.http.checks import Fields
+from schemas.http.responses import Usage
+from services.model import Answer, Call, ModelUnavailable, rendering
+from services.model.upstream import Upstream, decode_error
+from services.sealing import Sealer
+
+
+class _Error(msgspec.Struct):
+    code: str | None = None
+    message: str | None = None
+
+
+class _Details(msgspec.Struct):
+    reason: str | None = None
+
+
+class _Response(msgspec.Struct):
+    model: str = ""
+    status: str = "completed"
+    output: tuple[msgspec.Raw, ...] = ()
+    usage: Usage | None = None
+    error: _Error | None = None
+    incomplete_details: _Details | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    response: _Response | None = None
+    message: str | None = None
+    error: _Error | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_response = msgspec.json.Decoder(_Response).decode
+_event = msgspec.json.Decoder(_Event).decode
+_fields = msgspec.json.Decoder(Fields).decode
+
+_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_LIFECYCLE = frozenset({"response.created", "response.queued", "response.in_progress", "keepalive"})
+
+
+class ResponsesEndpoint:
+    """Calls ``POST /responses`` of the upstream with the whole window."""
+
+    def __init__(self, upstream: Upstream, sealer: Sealer) -> None:
+        """``sealer`` opens compactions, which the upstream could not read."""
+        self._upstream = upstream
+        self._sealer = sealer
+
+    async def complete(self, call: Call) -> Answer:
+        """As the protocol says."""
+        answer = await self._upstream.post("/responses", self._body(call, stream=False))
+        try:
+            return _answer(_response(answer), call)
+        except msgspec.MsgspecError as error:
+            raise decode_error(error) from error
+
+    async def stream(self, call: Call) -> AsyncIterator[Fields | Answer]:
+        """As the protocol says."""
+        try:
+            async for data in self._upstream.stream("/responses", self._body(call, stream=True)):
+                event = _event(data)
+                if event.type in _TERMINAL and event.response is not None:
+                    yield _answer(event.response, call)
+                    return
+                if event.type == "error":
+                    inner = event.error or _Error()
+                    raise ModelUnavailable(
+                        event.message or inner.message or "The model reported an error."
+                    )
+                if event.type not in _LIFECYCLE:
+                    yield _fields(data)
+        except msgspec.MsgspecError as error:
+            raise decode_error(error) from error
+        raise ModelUnavailable("The model's answer broke off.")
+
+    async def models(self) -> bytes:
+        """As the protocol says."""
+        return await self._upstream.get("/models")
+
+    async def aclose(self) -> None:
+        """As the protocol says."""
+        await self._upstream.aclose()
+
+    def _body(self, call: Call, *, stream: bool) -> bytes:
+        sent = rendering.window(call.items, self._sealer)
+        body: dict[str, object] = {
+            "model": call.model,
+            "input": [item.raw for item in sent],
+            **rendering.parameters(call.parameters),
+            "store": False,
+            "stream": stream,
+        }
+        return _encode(body)
+
+
+def _answer(response: _Response, call: Call) -> Answer:
+    error = response.error
+    details = response.incomplete_details
+    return Answer(
+        status=response.status,
+        items=response.output,
+        usage=msgspec.Raw(_encode(response.usage or Usage())),
+        model=response.model or call.model,
+        reason=details.reason if details else None,
+        error_code=(error.code or "server_error") if error else None,
+        error_message=error.message if error else None,
+    )

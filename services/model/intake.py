@@ -1,0 +1,51 @@
+"""Items as they come in, from clients and from the model: stored form, id and size."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from schemas import items
+from schemas.http.errors import Invalid
+from services import ids
+from services.conversation.history import Item, item_of
+from services.conversation.tokens import TokenCounter
+from services.sealing import Sealer, Unreadable
+
+
+class Intake:
+    """Makes stored items of what was sent, refusing what the contract refuses."""
+
+    def __init__(self, counter: TokenCounter, sealer: Sealer) -> None:
+        """``counter`` sizes items, ``sealer`` knows which compactions are ours."""
+        self._counter = counter
+        self._sealer = sealer
+
+    def text(self, raw: msgspec.Raw) -> tuple[Item, ...]:
+        """The user message a string input stands for."""
+        return (self._item(items.from_text(raw, mint=ids.item_id)),)
+
+    def array(self, values: Iterable[msgspec.Raw], param: str) -> tuple[Item, ...]:
+        """Items of a request; ``param`` is what errors call the array."""
+        stored = items.from_array(values, param, mint=ids.item_id, accept=self._accept)
+        return tuple(self._item(raw) for raw in stored)
+
+    def output(self, raws: Iterable[msgspec.Raw]) -> tuple[Item, ...]:
+        """Items a model wrote, which already carry our ids."""
+        return tuple(self._item(raw) for raw in raws)
+
+    def _item(self, raw: msgspec.Raw) -> Item:
+        head = items.head(raw)
+        if head.type == "compaction":
+            tokens = self._counter.count_text(self._sealer.open(items.sealed(raw)))
+        else:
+            tokens = self._counter.count(raw)
+        return item_of(raw, tokens)
+
+    def _accept(self, blob: str) -> None:
+        try:
+            self._sealer.open(blob)
+        except Unreadable as error:
+            raise Invalid(
+                f"The encrypted content could not be verified. Reason: {error}.",
+                code="invalid_encrypted_content",
+            ) from error

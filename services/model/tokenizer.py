@@ -1,0 +1,51 @@
+"""Sizes of items by the bundled ``o200k_base`` vocabulary: no download, no network."""
+
+import threading
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import bpe_openai
+import msgspec
+
+_TEXT_KEYS = frozenset({"text", "arguments", "output", "refusal", "name", "input"})
+"""Fields of items whose strings the model reads; ids, types and states are not text to it."""
+
+_decode = msgspec.json.Decoder().decode
+
+
+@cache
+def _encoding() -> Any:
+    return bpe_openai.get_encoding("o200k_base")
+
+
+class Tokenizer:
+    """Counts text tokens; formatting tokens are the provider's secret and not guessed."""
+
+    def count(self, raw: msgspec.Raw) -> int:
+        """Tokens of the texts in one stored item, at least 1."""
+        return max(1, sum(self.count_text(text) for text in texts(_decode(raw))))
+
+    def count_text(self, text: str) -> int:
+        """Tokens of a text."""
+        return len(_encoding().encode_ordinary(text))
+
+    def warm_up(self) -> None:
+        """Load the vocabulary in the background, so that the first request need not."""
+        threading.Thread(target=_encoding, name="tokenizer", daemon=True).start()
+
+
+def texts(value: Any, key: str = "") -> Iterator[str]:
+    """The strings of an item that a model reads, in order."""
+    match value:
+        case str():
+            if key in _TEXT_KEYS:
+                yield value
+        case dict():
+            for name, inner in value.items():
+                yield from texts(inner, name)
+        case list():
+            for inner in value:
+                yield from texts(inner, key)
+        case _:
+            return

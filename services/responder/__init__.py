@@ -1,0 +1,1 @@
+"""Process: turn requests in; admission, model call, events and deltas out."""

@@ -1,0 +1,6 @@
+"""Run the responder."""
+
+from services.responder.app import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,380 @@
+"""One turn request, from admission to its end in the log.
+
+The order is the promise: admitted, then the model; stored, then acked, then told. Whatever dies
+in between, the request is delivered again and finds in the log how far the turn had come.
+"""
+
+import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+import msgspec
+import stamina
+
+from schemas import ids as id_forms
+from schemas.http import checks, responses
+from schemas.http.errors import ApiError, Error, ErrorBody, Invalid
+from schemas.turn_requests import QUEUE, TurnRequest
+from services import clock, ids
+from services.conversation import commands
+from services.conversation.decide import admitted, before_input
+from services.conversation.history import Item, Turn
+from services.conversation.refusals import AttemptSuperseded, ConversationLocked
+from services.conversation.response import render
+from services.conversation.state import Conversation
+from services.journal.conversations import Conversations, Granted
+from services.model import Answer, Call, Model, ModelRefused, ModelUnavailable
+from services.model.intake import Intake
+from services.responder.relay import Relay
+
+_encode = msgspec.json.Encoder().encode
+_fields = msgspec.json.Decoder(checks.Fields).decode
+
+
+class Deltas(Protocol):
+    """Where frames of a running turn go."""
+
+    published: bool
+
+    async def put(self, frame: bytes, *, number: int) -> None:
+        """Send one frame whose first event has this number."""
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """The turn has no response: an error body and its HTTP status."""
+
+    body: bytes
+    status: int
+    retry_after_s: int | None = None
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """The turn has ended: its terminal frame, and where it is stored (0: nowhere)."""
+
+    frame: bytes
+    number: int
+    status: str
+    sequence: int
+    tokens: int = 0
+
+
+Outcome = Refusal | End
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A turn request, read and checked."""
+
+    project: str
+    request: TurnRequest
+    create: responses.CreateResponse
+    items: tuple[Item, ...]
+
+
+class TurnAnswerer:
+    """Answers turn requests with one model, over one log."""
+
+    def __init__(
+        self, conversations: Conversations, model: Model, intake: Intake, *, name: str
+    ) -> None:
+        """``name`` is this responder's, for the log of attempts."""
+        self._conversations = conversations
+        self._model = model
+        self._intake = intake
+        self._name = name
+        self._lanes: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def answer(
+        self, project: str, request: TurnRequest, deltas: Deltas, *, interrupted: bool
+    ) -> Outcome:
+        """Run a turn whose every step is in the log.
+
+        ``interrupted``: deltas of an earlier attempt have reached a client, so that a second
+        answer could not be told. Raises `AttemptSuperseded` when another worker has the turn.
+        """
+        try:
+            asked = self._read(project, request)
+            async with self._lane(asked):
+                return await self._answer(asked, deltas, interrupted=interrupted)
+        except ApiError as refused:
+            return _refusal(refused)
+
+    async def answer_unstored(self, project: str, request: TurnRequest, deltas: Deltas) -> Outcome:
+        """Run a turn of which nothing may be kept: no event, no file."""
+        try:
+            asked = self._read(project, request)
+            conversation_id = request.conversation_id
+            loaded = await self._conversations.load(project, conversation_id)
+            admitted(loaded.state, _admission(asked), conversation_id=conversation_id)
+        except ApiError as refused:
+            return _refusal(refused)
+        turn = _unstored(asked)
+        relay = Relay(ids.item_id)
+        try:
+            answer = await self._ask(asked, loaded.state, turn, relay, deltas)
+        except ModelRefused as refused:
+            return _refused_by_model(refused)
+        except ModelUnavailable as error:
+            answer = _failed(str(error), turn)
+        output = self._intake.output(relay.output(answer.items))
+        turn = msgspec.structs.replace(
+            turn,
+            status=answer.status,
+            output=output,
+            usage=answer.usage,
+            model=answer.model,
+            reason=answer.reason,
+            error_code=answer.error_code,
+            error_message=answer.error_message,
+            ended_at=clock.now(),
+        )
+        return _end(turn, relay, request.conversation_id, sequence=0)
+
+    async def give_up(self, project: str, request: TurnRequest, why: str) -> Outcome | None:
+        """End a turn that has been tried too often; ``None`` if it was never admitted."""
+        loaded = await self._conversations.load(project, request.conversation_id)
+        turn = loaded.state.turn_running(request.response_id)
+        if turn is None:
+            return None
+        asked = self._read(project, request)
+        return await self._fail(asked, turn, Relay(ids.item_id), why)
+
+    def _read(self, project: str, request: TurnRequest) -> Asked:
+        create = responses.read_create(bytes(request.body))
+        _check_target(request, create)
+        given = create.input
+        if given is None:
+            items: tuple[Item, ...] = ()
+        elif checks.first_byte(given) == b'"':
+            items = self._intake.text(given)
+        else:
+            items = self._intake.array(checks.array(given, "input"), "input")
+        return Asked(project=project, request=request, create=create, items=items)
+
+    async def _answer(self, asked: Asked, deltas: Deltas, *, interrupted: bool) -> Outcome:
+        granted = await self._admitted(asked)
+        state, response_id = granted.state, asked.request.response_id
+        turn = state.turn_running(response_id)
+        if turn is None:
+            # An earlier delivery has ended it: tell again what was, or should have been, told.
+            ended = state.turns.get(response_id)
+            assert ended is not None
+            conversation_id = asked.request.conversation_id
+            return _end(ended, Relay(ids.item_id), conversation_id, sequence=granted.sequence)
+        if not granted.events:
+            if interrupted:
+                relay = Relay(ids.item_id)
+                return await self._fail(asked, turn, relay, "The answer was interrupted.")
+            state, turn = await self._taken_over(asked, turn)
+        return await self._run(asked, state, turn, deltas)
+
+    async def _admitted(self, asked: Asked) -> Granted:
+        request = asked.request
+
+        async def grant() -> Granted:
+            return await self._conversations.grant(
+                asked.project,
+                request.conversation_id,
+                _admission(asked),
+                command_id=f"{request.response_id}.requested",
+            )
+
+        if request.overlap != QUEUE:
+            return await grant()
+        # The lane keeps the order within this process; the turn in the way is another's.
+        async for attempt in stamina.retry_context(
+            on=ConversationLocked, attempts=None, timeout=None, wait_initial=0.02, wait_max=0.25
+        ):
+            with attempt:
+                return await grant()
+        raise AssertionError("a retry context either returns or raises")
+
+    def _lane(self, asked: Asked) -> AbstractAsyncContextManager[object]:
+        """First come, first served, for turns that wait for a conversation."""
+        if asked.request.overlap != QUEUE or asked.create.conversation is None:
+            return nullcontext()
+        key = (asked.project, asked.request.conversation_id)
+        return self._lanes.setdefault(key, asyncio.Lock())
+
+    async def _run(self, asked: Asked, state: Conversation, turn: Turn, deltas: Deltas) -> Outcome:
+        relay = Relay(ids.item_id)
+        try:
+            answer = await self._ask(asked, state, turn, relay, deltas)
+        except ModelRefused as refused:
+            await self._fail(asked, turn, relay, refused.message, code=_code(refused))
+            return _refused_by_model(refused)
+        except ModelUnavailable as error:
+            return await self._fail(asked, turn, relay, str(error))
+        if answer.status == "failed":
+            return await self._fail(
+                asked,
+                turn,
+                relay,
+                answer.error_message or "The model failed.",
+                code=answer.error_code or "server_error",
+            )
+        output = self._intake.output(relay.output(answer.items))
+        return await self._end(
+            asked,
+            relay,
+            commands.CompleteTurn(
+                response_id=turn.id,
+                attempt=turn.attempt,
+                status=answer.status,
+                items=output,
+                usage=answer.usage,
+                model=answer.model,
+                reason=answer.reason,
+            ),
+        )
+
+    async def _ask(
+        self, asked: Asked, state: Conversation, turn: Turn, relay: Relay, deltas: Deltas
+    ) -> Answer:
+        before = before_input(state, on_line=turn.on_line, parent=turn.parent)
+        call = Call(
+            model=turn.model,
+            items=(*before, *turn.input),
+            parameters=_fields(turn.parameters),
+        )
+        if not asked.create.stream:
+            return await self._model.complete(call)
+        opened = False
+        async for event in self._model.stream(call):
+            if not opened:
+                # Only now is it certain that the upstream answers: an error so far is plain HTTP.
+                opened = True
+                conversation_id = asked.request.conversation_id
+                frame = relay.opened(render(turn, conversation_id=conversation_id))
+                await deltas.put(frame, number=0)
+            if isinstance(event, Answer):
+                return event
+            number = relay.number
+            await deltas.put(relay.frame(event), number=number)
+        raise ModelUnavailable("The model's answer broke off.")
+
+    async def _taken_over(self, asked: Asked, turn: Turn) -> tuple[Conversation, Turn]:
+        attempt = turn.attempt + 1
+        granted = await self._conversations.grant(
+            asked.project,
+            asked.request.conversation_id,
+            commands.StartAttempt(response_id=turn.id, attempt=attempt, responder=self._name),
+            command_id=f"{turn.id}.started.{attempt}.{self._name}",
+        )
+        running = granted.state.turn_running(turn.id)
+        if running is None:
+            raise AttemptSuperseded(turn.id)
+        return granted.state, running
+
+    async def _fail(
+        self, asked: Asked, turn: Turn, relay: Relay, message: str, *, code: str = "server_error"
+    ) -> Outcome:
+        return await self._end(
+            asked,
+            relay,
+            commands.FailTurn(
+                response_id=turn.id, attempt=turn.attempt, code=code, message=message
+            ),
+        )
+
+    async def _end(
+        self, asked: Asked, relay: Relay, command: commands.CompleteTurn | commands.FailTurn
+    ) -> Outcome:
+        granted = await self._conversations.grant(
+            asked.project,
+            asked.request.conversation_id,
+            command,
+            command_id=f"{command.response_id}.ended.{command.attempt}",
+        )
+        turn = granted.state.turns.get(command.response_id)
+        assert turn is not None
+        return _end(turn, relay, asked.request.conversation_id, sequence=granted.sequence)
+
+
+def _check_target(request: TurnRequest, create: responses.CreateResponse) -> None:
+    """The ids of a request must lead to the subject it was sent to."""
+    targets = {
+        "response_id": id_forms.conversation_of(request.response_id),
+        "conversation": create.conversation,
+        "previous_response_id": create.previous_response_id
+        and id_forms.conversation_of(create.previous_response_id),
+    }
+    unstored_child = not create.store and create.conversation is None
+    for param, target in targets.items():
+        if target is None and param != "response_id":
+            continue
+        if target != request.conversation_id and not (unstored_child and param == "response_id"):
+            raise Invalid(
+                f"Invalid '{param}': it does not belong to '{request.conversation_id}'.",
+                param=param,
+                code="invalid_value",
+            )
+
+
+def _admission(asked: Asked) -> commands.RequestTurn:
+    create = asked.create
+    return commands.RequestTurn(
+        response_id=asked.request.response_id,
+        model=create.model,
+        items=asked.items,
+        parameters=msgspec.Raw(_encode(create.parameters)),
+        on_line=create.conversation is not None,
+        parent=create.previous_response_id,
+        store=create.store,
+    )
+
+
+def _unstored(asked: Asked) -> Turn:
+    create = asked.create
+    return Turn(
+        id=asked.request.response_id,
+        status="in_progress",
+        model=create.model,
+        parameters=msgspec.Raw(_encode(create.parameters)),
+        input=asked.items,
+        on_line=False,
+        parent=create.previous_response_id,
+        store=False,
+        requested_at=clock.now(),
+    )
+
+
+def _failed(message: str, turn: Turn) -> Answer:
+    return Answer(
+        status="failed",
+        items=(),
+        usage=checks.NULL,
+        model=turn.model,
+        error_code="server_error",
+        error_message=message,
+    )
+
+
+def _end(turn: Turn, relay: Relay, conversation_id: str, *, sequence: int) -> End:
+    number = relay.number
+    return End(
+        frame=relay.ended(turn.status, render(turn, conversation_id=conversation_id)),
+        number=number,
+        status=turn.status,
+        sequence=sequence,
+        tokens=sum(item.tokens for item in turn.output),
+    )
+
+
+def _refusal(refused: ApiError) -> Refusal:
+    return Refusal(body=refused.body(), status=refused.status)
+
+
+def _refused_by_model(refused: ModelRefused) -> Refusal:
+    kind = "requests" if refused.status == 429 else "invalid_request_error"  # noqa: PLR2004 - HTTP
+    error = Error(message=refused.message, type=kind, param=refused.param, code=refused.code)
+    return Refusal(
+        body=_encode(ErrorBody(error)),
+        status=refused.status,
+        retry_after_s=refused.retry_after_s,
+    )
+
+
+def _code(refused: ModelRefused) -> str:
+    """A refusal in the words a failed response has for it (contract 1.5)."""
+    return "rate_limit_exceeded" if refused.status == 429 else "invalid_prompt"  # noqa: PLR2004

@@ -1,0 +1,232 @@
+"""The responder's table of contents: what it listens to, and what becomes of each message."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import structlog
+import uvloop
+from faststream import AckPolicy, FastStream
+from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from nats.aio.client import Client
+
+from schemas import queries, subjects, turn_requests
+from schemas.turn_requests import TurnRequest
+from services import clock, ids, telemetry
+from services.conversation.decide import Policy
+from services.conversation.refusals import AttemptSuperseded
+from services.journal import JournalUnavailable, connect, streams
+from services.journal.conversations import Conversations
+from services.journal.jetstream import JetStreamJournal
+from services.journal.keys import content_key
+from services.model.connect import model as connect_model
+from services.model.intake import Intake
+from services.model.tokenizer import Tokenizer
+from services.responder.answer_turn import End, Outcome, TurnAnswerer
+from services.responder.outbox import Outbox
+from services.responder.settings import ResponderSettings
+from services.sealing import Sealer, fresh_key
+from services.settings import read
+
+log = structlog.get_logger()
+
+HEARTBEAT_S = 3.0
+"""Time between signs of life for the turns that run; well below the queue's ack wait."""
+REDELIVERY_WAIT_S = 1.0
+"""Time before a turn that met a fault of ours is tried again."""
+
+
+class Responder:
+    """Takes turn requests off the queue and tells their outcome on their delta subject."""
+
+    def __init__(self, client: Client, answerer: TurnAnswerer, settings: ResponderSettings) -> None:
+        """``client`` is the connection outcomes are told on."""
+        self._client = client
+        self._answerer = answerer
+        self._settings = settings
+        self._running: set[NatsMessage] = set()
+
+    async def take(self, message: NatsMessage) -> None:
+        """One delivery of a stored turn request; acked only once its end is in the log."""
+        project = message.raw_message.subject.split(".")[1]
+        started = clock.monotonic()
+        try:
+            request = turn_requests.decode(message.body)
+        except msgspec.MsgspecError:
+            await self._park(message, "unreadable")
+            return
+        outbox = Outbox(self._client, subjects.delta(project, request.response_id))
+        delivered = message.raw_message.metadata.num_delivered or 1
+        self._running.add(message)
+        try:
+            outcome = await self._outcome(project, request, outbox, message, delivered=delivered)
+        except AttemptSuperseded:
+            log.warning("turn.superseded", response_id=request.response_id)
+            return
+        except JournalUnavailable as error:
+            log.warning("turn.delayed", response_id=request.response_id, error=str(error))
+            await message.nack(delay=REDELIVERY_WAIT_S)
+            return
+        except Exception:
+            log.exception("turn.crashed", response_id=request.response_id, delivered=delivered)
+            await message.nack(delay=REDELIVERY_WAIT_S)
+            return
+        finally:
+            self._running.discard(message)
+        await message.ack()
+        await self._tell(project, request, outbox, outcome, started=started, stored=True)
+
+    async def take_unstored(self, message: NatsMessage) -> None:
+        """A turn request of which nothing may be kept; it is lost if this process is."""
+        project = message.raw_message.subject.split(".")[1]
+        started = clock.monotonic()
+        request = turn_requests.decode(message.body)
+        outbox = Outbox(self._client, subjects.delta_unstored(project, request.response_id))
+        outcome = await self._answerer.answer_unstored(project, request, outbox)
+        await self._tell(project, request, outbox, outcome, started=started, stored=False)
+
+    async def show_life(self) -> None:
+        """Tell the queue, for ever, that the turns taken are still worked on."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            for message in tuple(self._running):
+                await message.in_progress()
+
+    async def _outcome(
+        self,
+        project: str,
+        request: TurnRequest,
+        outbox: Outbox,
+        message: NatsMessage,
+        *,
+        delivered: int,
+    ) -> Outcome:
+        if delivered > self._settings.turn_attempts_max:
+            given_up = await self._answerer.give_up(project, request, "Too many attempts failed.")
+            if given_up is not None:
+                await self._park(message, "attempts")
+                return given_up
+        interrupted = delivered > 1 and await self._heard(project, request.response_id)
+        return await self._answerer.answer(project, request, outbox, interrupted=interrupted)
+
+    async def _heard(self, project: str, response_id: str) -> bool:
+        """Whether an earlier attempt has told anything."""
+        subject = subjects.delta(project, response_id)
+        answer = await self._client.request(
+            f"$JS.API.DIRECT.GET.{subjects.DELTAS}.{subject}", timeout=5
+        )
+        return not (answer.headers or {}).get("Status")
+
+    async def _park(self, message: NatsMessage, reason: str) -> None:
+        await self._client.jetstream().publish(
+            subjects.parked(subjects.TURN_REQUESTS, reason),
+            message.body,
+            headers={"Turnlog-Subject": message.raw_message.subject},
+        )
+        log.error("turn.parked", subject=message.raw_message.subject, reason=reason)
+        await message.ack()
+
+    async def _tell(
+        self,
+        project: str,
+        request: TurnRequest,
+        outbox: Outbox,
+        outcome: Outcome,
+        *,
+        started: float,
+        stored: bool,
+    ) -> None:
+        line = log.bind(
+            project=project,
+            response_id=request.response_id,
+            conversation_id=request.conversation_id if stored else None,
+            duration_ms=round((clock.monotonic() - started) * 1000, 1),
+        )
+        if isinstance(outcome, End):
+            await outbox.end(outcome.frame, number=outcome.number, sequence=outcome.sequence)
+            line.info(
+                "turn.ended",
+                status=outcome.status,
+                tokens=outcome.tokens,
+                sequence=outcome.sequence,
+            )
+        else:
+            await outbox.refuse(
+                outcome.body, status=outcome.status, retry_after_s=outcome.retry_after_s
+            )
+            line.info("turn.refused", http_status=outcome.status)
+
+
+async def _as_it_is(message: NatsMessage) -> NatsMessage:
+    return message
+
+
+async def build(settings: ResponderSettings) -> FastStream:
+    """Connect, declare what is missing, bind subjects to handlers; nothing is consumed yet."""
+    broker = NatsBroker(
+        **connect.options(settings.nats_url, name="responder"),
+        graceful_timeout=settings.stop_wait_s,
+        apply_types=False,
+        decoder=_as_it_is,
+        logger=structlog.get_logger("faststream"),
+        log_level=10,
+    )
+    await broker.connect()
+    client = broker.connection
+    await streams.declare(client)
+    sealer = Sealer(await content_key(client, fresh_key()))
+    tokenizer = Tokenizer()
+    tokenizer.warm_up()
+    model = connect_model(settings, sealer)
+    name = f"responder-{ids.unique()}"
+    conversations = Conversations(
+        JetStreamJournal(client),
+        actor=name,
+        policy=Policy(tokens_budget=settings.tokens_budget),
+        rows_max=settings.cache_rows_max,
+    )
+    answerer = TurnAnswerer(conversations, model, Intake(tokenizer, sealer), name=name)
+    responder = Responder(client, answerer, settings)
+    broker.subscriber(
+        subjects.ALL_TURN_REQUESTS,
+        stream=JStream(subjects.TURN_REQUESTS, declare=False),
+        durable=subjects.RESPONDER,
+        pull_sub=PullSub(batch_size=1, timeout=5.0),
+        max_workers=settings.turns_running_max,
+        ack_policy=AckPolicy.MANUAL,
+    )(responder.take)
+    broker.subscriber(
+        subjects.ALL_UNSTORED_TURN_REQUESTS,
+        queue=subjects.RESPONDER,
+        max_workers=settings.turns_running_max,
+        ack_policy=AckPolicy.MANUAL,
+    )(responder.take_unstored)
+
+    async def health() -> queries.Health:
+        return queries.Health(ok=client.is_connected)
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        life = asyncio.create_task(responder.show_life())
+        await connect.answer_health(client, "responder", health)
+        log.info("responder.started", model_api=settings.model_api)
+        yield
+        life.cancel()
+        await model.aclose()
+        log.info("responder.stopped")
+
+    return FastStream(broker, lifespan=lifespan, logger=structlog.get_logger("faststream"))
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    settings = read(ResponderSettings)
+    telemetry.configure(process="responder", level=settings.log_level)
+
+    async def run() -> None:
+        app = await build(settings)
+        await app.run()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())

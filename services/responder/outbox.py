@@ -1,0 +1,75 @@
+"""Deltas of one turn on their way out: at once while they are slow, together when they pile up."""
+
+import asyncio
+
+from nats.aio.client import Client
+
+from schemas import deltas
+from services import clock
+
+COALESCE_S = 0.008
+"""Least time between two messages; what comes in between leaves together."""
+
+
+class Outbox:
+    """Publishes frames of one response on its subject, in order."""
+
+    def __init__(self, client: Client, subject: str) -> None:
+        """``subject`` is the turn's delta subject."""
+        self._client = client
+        self._subject = subject
+        self._waiting: list[bytes] = []
+        self._first = 0
+        self._sent_at = float("-inf")
+        self._timer: asyncio.TimerHandle | None = None
+        self._sending: asyncio.Task[None] | None = None
+        self.published = False
+        """Whether a client may have seen anything yet."""
+
+    async def put(self, frame: bytes, *, number: int) -> None:
+        """Send a frame whose first event has this sequence number."""
+        if not self._waiting:
+            self._first = number
+        self._waiting.append(frame)
+        wait_s = self._sent_at + COALESCE_S - clock.monotonic()
+        if wait_s <= 0:
+            await self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._send_soon)
+
+    async def flush(self) -> None:
+        """Send what waits."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._waiting:
+            return
+        payload, self._waiting = b"".join(self._waiting), []
+        self._sent_at = clock.monotonic()
+        self.published = True
+        headers = {deltas.KIND_HEADER: deltas.EVENTS, deltas.FIRST_HEADER: str(self._first)}
+        await self._client.publish(self._subject, payload, headers=headers)
+
+    async def end(self, frame: bytes, *, number: int, sequence: int) -> None:
+        """Send the terminal frame of a turn stored at stream ``sequence`` (0: not stored)."""
+        await self.flush()
+        await self._client.publish(
+            self._subject,
+            frame,
+            headers={
+                deltas.KIND_HEADER: deltas.END,
+                deltas.FIRST_HEADER: str(number),
+                deltas.SEQUENCE_HEADER: str(sequence),
+            },
+        )
+
+    async def refuse(self, body: bytes, *, status: int, retry_after_s: int | None) -> None:
+        """Send an error body instead of an answer."""
+        headers = {deltas.KIND_HEADER: deltas.REFUSAL, deltas.STATUS_HEADER: str(status)}
+        if retry_after_s is not None:
+            headers[deltas.RETRY_AFTER_HEADER] = str(retry_after_s)
+        await self._client.publish(self._subject, body, headers=headers)
+
+    def _send_soon(self) -> None:
+        self._timer = None
+        self._sending = asyncio.ensure_future(self.flush())

@@ -1,0 +1,67 @@
+"""The upstream's events as the contract's: our ids, gapless numbers, each encoded once (pure)."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from schemas import items
+from schemas.http import stream_events
+from schemas.http.checks import Fields
+
+_encode = msgspec.json.Encoder().encode
+_text = msgspec.json.Decoder(str).decode
+_index = msgspec.json.Decoder(int).decode
+
+
+class Relay:
+    """Frames of one response, in order. ``number`` is that of the next event."""
+
+    def __init__(self, mint: Callable[[str], str]) -> None:
+        """``mint`` makes an item id of a prefix."""
+        self._mint = mint
+        self._ids: dict[int, str] = {}
+        self._done: dict[int, msgspec.Raw] = {}
+        self.number = 0
+
+    def opened(self, response: bytes) -> bytes:
+        """The two events every stream begins with; ``response`` is in progress."""
+        return self._lifecycle("response.created", response) + self._lifecycle(
+            "response.in_progress", response
+        )
+
+    def ended(self, status: str, response: bytes) -> bytes:
+        """The one terminal event; there is none for ``cancelled``, it ends as failed."""
+        name = status if status in {"completed", "incomplete"} else "failed"
+        return self._lifecycle(f"response.{name}", response)
+
+    def frame(self, event: Fields) -> bytes:
+        """One event of the upstream."""
+        name = _text(event["type"])
+        fields = dict(event)
+        if "output_index" in fields:
+            index = _index(fields["output_index"])
+            if "item" in fields:
+                fields["item"] = self._adopted(index, fields["item"])
+                if name == "response.output_item.done":
+                    self._done[index] = fields["item"]
+            if "item_id" in fields and index in self._ids:
+                fields["item_id"] = msgspec.Raw(_encode(self._ids[index]))
+        fields["sequence_number"] = msgspec.Raw(b"%d" % self.number)
+        self.number += 1
+        return stream_events.frame(name, _encode(fields))
+
+    def output(self, answered: tuple[msgspec.Raw, ...]) -> tuple[msgspec.Raw, ...]:
+        """The output of the response: what was told as done, else what the answer holds."""
+        if self._done:
+            return tuple(self._done[index] for index in sorted(self._done))
+        return tuple(self._adopted(index, raw) for index, raw in enumerate(answered))
+
+    def _adopted(self, index: int, raw: msgspec.Raw) -> msgspec.Raw:
+        if index not in self._ids:
+            self._ids[index] = self._mint(items.prefix_of(raw))
+        return items.adopted(raw, self._ids[index])
+
+    def _lifecycle(self, name: str, response: bytes) -> bytes:
+        frame = stream_events.lifecycle(name, response, self.number)
+        self.number += 1
+        return frame
