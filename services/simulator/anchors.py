@@ -1,0 +1,107 @@
+"""What must not be forgotten: names, numbers, ids, paths and addresses, and summaries around them.
+
+A summary is made of the words of its source; nothing here invents any.
+"""
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+
+from services.simulator.entries import Entry
+
+OPENING = "I have read "
+"""How this model's own answers begin; they repeat facts, and are not searched for them."""
+
+SENTENCE_LENGTH_MAX = 120
+_CLAUSE_LENGTH_MIN = 24
+_CACHED_LENGTH_MAX = 2_000
+_SUMMARY_LENGTH_LEAST = 200
+
+_ANCHOR = re.compile(
+    r"""
+      https?://[^\s"'<>)\]]+                          # addresses
+    | (?<![\w/.])(?:~|\.{1,2})?/[\w.-]+(?:/[\w.-]+)*  # /etc/hosts, ./a/b
+    | \b[\w-]+(?:/[\w-]+)*/[\w-]+\.\w+                # services/app.py
+    | \#[\w-]+                                        # #12345
+    | (?<=["'`])[\w.:-]{2,64}(?=["'`])                # "quoted-id"
+    | \b[A-Za-z]+[_-][\w-]*\d[\w-]*                   # ORD-123, call_x1
+    | \b\d+(?:[.,:/-]\d+)*\b                          # 3, 19.90, 2026-01-31
+    | (?<=[a-z,;:][ ])[A-Z][\w-]*[a-z](?:[ ][A-Z][\w-]*[a-z])*  # Ada Lovelace, within a sentence
+    """,
+    re.VERBOSE,
+)
+_COMMON = frozenset(
+    {"He", "Her", "His", "It", "Its", "My", "Our", "She", "The", "They", "We", "You"}
+)
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s")
+
+
+def anchors_in(text: str) -> tuple[str, ...]:
+    """The anchors of a text, each once, in their order."""
+    # A conversation is sent whole again at each turn: its short texts are searched once.
+    return _cached(text) if len(text) <= _CACHED_LENGTH_MAX else _search(text)
+
+
+def facts_of(entries: Iterable[Entry], *, most: int) -> tuple[str, ...]:
+    """The first ``most`` anchors of what others said."""
+    found: dict[str, None] = {}
+    for entry in entries:
+        if len(found) >= most:
+            break
+        if not (entry.role == "assistant" and entry.text.startswith(OPENING)):
+            found.update(dict.fromkeys(anchors_in(entry.text)))
+    return tuple(found)[:most]
+
+
+def summary_of(entries: Sequence[Entry]) -> str:
+    """An extract: a clause for each line of each entry, then every anchor.
+
+    Shorter than three quarters of the source once that has a few hundred tokens: clauses become
+    shorter, then fewer, and anchors are left out last.
+    """
+    length = sum(len(entry.text) for entry in entries)
+    length_most = max(_SUMMARY_LENGTH_LEAST, length // 2)
+    found = dict.fromkeys(anchor for entry in entries for anchor in anchors_in(entry.text))
+    anchors = _up_to(found, length_most)
+    clauses = [
+        f"{entry.role or entry.type}: {_first_sentence(line)}"
+        for entry in entries
+        for line in entry.text.splitlines()
+        if line.strip()
+    ]
+    told = "; ".join(_shortened(clauses, max(length_most - len(anchors), length_most // 4)))
+    kept = f"\nKept: {anchors}" if anchors else ""
+    return f"Summary of {len(entries)} items. {told}{kept}"
+
+
+@functools.lru_cache(maxsize=8_192)
+def _cached(text: str) -> tuple[str, ...]:
+    return _search(text)
+
+
+def _search(text: str) -> tuple[str, ...]:
+    found = (match[0].rstrip(".,;:!?-") for match in _ANCHOR.finditer(text))
+    return tuple(dict.fromkeys(anchor for anchor in found if anchor not in _COMMON))
+
+
+def _first_sentence(line: str) -> str:
+    return _SENTENCE_END.split(line.strip(), maxsplit=1)[0][:SENTENCE_LENGTH_MAX]
+
+
+def _up_to(anchors: Iterable[str], length_most: int) -> str:
+    kept: list[str] = []
+    length = 0
+    for anchor in anchors:
+        length += len(anchor) + 2
+        if length > length_most:
+            break
+        kept.append(anchor)
+    return ", ".join(kept)
+
+
+def _shortened(clauses: Sequence[str], length_most: int) -> list[str]:
+    if sum(len(clause) + 2 for clause in clauses) <= length_most:
+        return list(clauses)
+    each = max(_CLAUSE_LENGTH_MIN, length_most // len(clauses))
+    step = -(-len(clauses) * each // length_most)
+    return [clause[: each - 2] for clause in clauses[::step]]
