@@ -5,6 +5,7 @@ anything connects. Nothing else reads the environment, and there are no configur
 """
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -28,8 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds a process may take to finish what it has begun after SIGTERM."""
 
 
-class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the model is and how it is spoken to."""
+class ModelSettings(Settings, frozen=True, kw_only=True):
+    """What a process needs that calls the model as well."""
 
     model_url: str = ""
     """Base URL of an OpenAI-compatible server, with its ``/v1``; empty means OpenAI's own."""
@@ -57,7 +58,16 @@ def read(kind: type[S], environment: Mapping[str, str] | None = None) -> S:
             faults.append(f"{name}: {error}")
     if faults:
         raise SettingsError("; ".join(faults))
-    return kind(**values)
+    return msgspec.convert(values, kind)
+
+
+def demand(kind: type[S]) -> S:
+    """As `read`, for a process that cannot go on without: faults end it with status 2."""
+    try:
+        return read(kind)
+    except SettingsError as error:
+        sys.stderr.write(f"turnlog: {error}\n")
+        raise SystemExit(2) from error
 
 
 def environment(settings: msgspec.Struct) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The directory ``turnlog up`` keeps everything in, and who may use it: one process group at a time.
+"""The directory ``turnlog up`` keeps everything in; one process group at a time may use it.
 
 nats-server takes no lock on its store, so two of them on one directory would both acknowledge.
 Ours does, by an open file that every child inherits: while any process of an earlier start lives,
@@ -22,8 +22,8 @@ LOCK_WAIT_S = 1.0
 class DirectoryInUse(click.ClickException):
     """Another process group holds the data directory."""
 
-    def __init__(self, directory: Path, *, pids: str) -> None:
-        super().__init__(f"data directory {directory} is in use by process {pids or 'unknown'}")
+    def __init__(self, directory: Path, *, pid: str) -> None:
+        super().__init__(f"data directory {directory} is in use by process {pid} or a child of it")
 
 
 class DirectoryUnusable(click.ClickException):
@@ -46,9 +46,9 @@ def lock(directory: Path) -> int:
     deadline = clock.monotonic() + LOCK_WAIT_S
     while not _taken(held):
         if clock.monotonic() > deadline:
-            pids = os.pread(held, 200, 0).decode()
+            pid = os.pread(held, 200, 0).decode()
             os.close(held)
-            raise DirectoryInUse(directory, pids=pids)
+            raise DirectoryInUse(directory, pid=pid)
         time.sleep(0.02)
     os.truncate(held, 0)
     os.pwrite(held, str(os.getpid()).encode(), 0)

@@ -43,9 +43,8 @@ class NatsServerMissing(click.ClickException):
 class NatsServerUnavailable(click.ClickException):
     """The server ended, or did not listen in time."""
 
-    def __init__(self, directory: Path) -> None:
-        journal = directory / LOG_FILE
-        super().__init__(f"nats-server could not start: {_last_fault(journal)} (see {journal})")
+    def __init__(self, *, fault: str, log_file: Path) -> None:
+        super().__init__(f"nats-server could not start: {fault} (see {log_file})")
 
 
 def binary(override: str) -> Path:
@@ -89,7 +88,6 @@ async def start(
     shutil.rmtree(ports, ignore_errors=True)
     ports.mkdir(mode=0o700)
     _configure(directory, port=port or -1, token=token)
-    (directory / LOG_FILE).unlink(missing_ok=True)
     process = await supervisor.start(
         Program(
             name=NAME,
@@ -145,13 +143,17 @@ async def _listening(process: Process, directory: Path) -> tuple[str, int]:
                 host, _, port = url.removeprefix("nats://").rpartition(":")
                 return host, int(port)
         await asyncio.sleep(0.005)
-    raise NatsServerUnavailable(directory)
+    log_file = directory / LOG_FILE
+    raise NatsServerUnavailable(fault=_last_fault(log_file, process), log_file=log_file)
 
 
-def _last_fault(journal: Path) -> str:
-    """What the server said before it ended, without its time stamp."""
-    lines = journal.read_text(errors="replace").splitlines() if journal.exists() else []
-    faults = [line for line in lines if "[FTL]" in line or "[ERR]" in line]
-    if faults:
-        return faults[-1].partition("] ")[2].partition("] ")[2]
-    return "it did not listen in time" if lines else "it wrote no log"
+def _last_fault(log_file: Path, process: Process) -> str:
+    """The last fault ``process`` wrote; its lines are ``[pid] date time [FTL] text``."""
+    lines = log_file.read_text(errors="replace").splitlines() if log_file.exists() else []
+    for line in reversed(lines):
+        head, _, fault = line.partition("[FTL] ")
+        if fault and head.startswith(f"[{process.pid}] "):
+            return fault
+    if process.returncode is None:
+        return f"it did not listen within {READY_WAIT_S:g} s"
+    return f"it ended with status {process.returncode}"

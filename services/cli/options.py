@@ -13,11 +13,13 @@ from services import settings
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
+Kind = click.Choice[str] | click.IntRange
+
 PORT = click.IntRange(0, 65535)
 
 
 def setting(
-    field: str, text: str, *, kind: click.ParamType | None = None, default: str | None = None
+    field: str, text: str, *, kind: Kind | None = None, default: str | None = None
 ) -> Callable[[Decorated], Decorated]:
     """The option of the settings field ``field``; ``default`` is only what the help says."""
     variable = settings.PREFIX + field.upper()
@@ -66,8 +68,8 @@ port = setting("port", "Port to listen on; 0 takes a free one.", kind=PORT, defa
 data_dir = setting("data_dir", "Directory of everything kept.", default="turnlog-data")
 tokens_budget = setting(
     "tokens_budget",
-    "Tokens of a conversation above which it is compacted.",
-    kind=click.IntRange(min=1),
+    "Tokens of a conversation above which it is compacted; 0 for never.",
+    kind=click.IntRange(min=0),
 )
 model = together(
     setting("model_url", "OpenAI-compatible server, with its /v1.", default="OpenAI's own"),

@@ -11,8 +11,10 @@ import os
 import signal
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
 
+import click
 import msgspec
 import structlog
 
@@ -22,6 +24,8 @@ RESTART_WAIT_S_MIN = 0.1
 RESTART_WAIT_S_MAX = 5.0
 HEALTHY_S = 10.0
 """Seconds after which a program counts as well, and its next restart as its first."""
+SETTINGS_UNUSABLE = 2
+"""Exit status of a process that cannot use its settings."""
 PR_SET_PDEATHSIG = 1
 """Linux, include/uapi/linux/prctl.h."""
 
@@ -38,8 +42,17 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     """Lower ones are stopped first, equal ones together."""
     inherited_files: tuple[int, ...] = ()
     """Open files of ours the child may use, under the same numbers."""
-    final_status: int | None = None
-    """An exit status after which starting again would only repeat it."""
+    checks_settings: bool = False
+    """Whether its exit status 2 means `SETTINGS_UNUSABLE`; a Go program's panic has that status."""
+
+
+class ProgramGaveUp(click.ClickException):
+    """A program says that it cannot use its settings, so starting it again would only repeat it."""
+
+    exit_code = SETTINGS_UNUSABLE
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(f"{program.name} cannot use its settings: its own words are above")
 
 
 class Supervisor:
@@ -62,12 +75,13 @@ class Supervisor:
         return process
 
     async def given_up(self) -> Program:
-        """The first program that ended with its final status; waits for ever if none does."""
+        """The first program that could not use its settings; waits for ever if none does."""
         return await asyncio.shield(self._given_up)
 
     async def stop(self) -> None:
-        """End every program in order. Each order has an equal share of the time, and what is left
-        of the shares before it.
+        """End every program in order.
+
+        Each order has an equal share of the time, and what is left of the shares before it.
         """
         self._stopping.set()
         begun = clock.monotonic()
@@ -100,22 +114,36 @@ class Supervisor:
 
     async def _keep(self, program: Program, process: Process) -> None:
         restarts = 0
+        current: Process | None = process
         while True:
-            begun = clock.monotonic()
-            status = await process.wait()
-            lived_s = clock.monotonic() - begun
-            ended = log.info if self._stopping.is_set() else log.warning
-            ended("process.exited", name=program.name, status=status, lived_s=round(lived_s, 3))
-            if status == program.final_status and not self._given_up.done():
-                self._given_up.set_result(program)
-            if self._stopping.is_set() or status == program.final_status:
-                return
-            restarts = 0 if lived_s >= HEALTHY_S else restarts
+            if current is not None:
+                begun = clock.monotonic()
+                status = await current.wait()
+                lived_s = clock.monotonic() - begun
+                self._log_exit(program, status=status, lived_s=lived_s)
+                if program.checks_settings and status == SETTINGS_UNUSABLE:
+                    if not self._given_up.done():
+                        self._given_up.set_result(program)
+                    return
+                restarts = 0 if lived_s >= HEALTHY_S else restarts
             if await self._stopped_within(restart_wait_s(restarts)):
                 return
             restarts += 1
+            current = await self._restart(program, restarts=restarts)
+
+    def _log_exit(self, program: Program, *, status: int, lived_s: float) -> None:
+        ended = log.info if self._stopping.is_set() else log.warning
+        ended("process.exited", name=program.name, status=status, lived_s=round(lived_s, 3))
+
+    async def _restart(self, program: Program, *, restarts: int) -> Process | None:
+        """The new process; none, with a log line, if the machine has none to give now."""
+        try:
             process = await self._spawn(program)
-            log.warning("process.restarted", name=program.name, pid=process.pid, restarts=restarts)
+        except OSError:
+            log.exception("process.refused", name=program.name, restarts=restarts)
+            return None
+        log.warning("process.restarted", name=program.name, pid=process.pid, restarts=restarts)
+        return process
 
     async def _stopped_within(self, wait_s: float) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -133,9 +161,52 @@ class Supervisor:
         )
         self._processes[program.name] = process
         if self._stopping.is_set():
-            process.terminate()
+            self._signal([program.name], signal.SIGTERM)
         log.info("process.started", name=program.name, pid=process.pid)
         return process
+
+
+Start = Callable[[Supervisor], Coroutine[Any, Any, None]]
+"""Starts programs one after another, waiting for each to be ready where others need it."""
+
+
+async def supervise(start: Start, *, stop_wait_s: float) -> None:
+    """Run ``start`` and keep what it starts until SIGINT or SIGTERM, then stop it in order.
+
+    A second signal kills everything at once. An error of ``start``, or a program that gave up, ends
+    it the same way and is raised afterwards.
+    """
+    supervisor = Supervisor(stop_wait_s=stop_wait_s)
+    told = asyncio.Event()
+    killed = asyncio.Event()
+
+    def tell(number: signal.Signals) -> None:
+        log.info("stop.requested", signal=number.name)
+        if told.is_set():
+            killed.set()
+            supervisor.kill()
+        told.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, tell, number)
+    starting = asyncio.create_task(start(supervisor))
+    gave_up = asyncio.create_task(supervisor.given_up())
+    asked = asyncio.create_task(told.wait())
+    waits: list[asyncio.Task[Any]] = [starting, gave_up, asked]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            await asyncio.wait([gave_up, asked], return_when=asyncio.FIRST_COMPLETED)
+        if gave_up.done():
+            raise ProgramGaveUp(gave_up.result())
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        await supervisor.stop()
+    if killed.is_set():
+        raise click.Abort
 
 
 def restart_wait_s(restarts: int) -> float:

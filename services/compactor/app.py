@@ -1,14 +1,16 @@
 """The compactor's table of contents: it reads the headers of every commit and acts on few."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
 import uvloop
 from faststream import AckPolicy, FastStream
-from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.nats import JStream, NatsBroker, NatsMessage
 from nats.aio.msg import Msg
+from nats.js.api import ConsumerConfig
 
 from schemas import queries, subjects
 from schemas.envelope import EVENTS_HEADER
@@ -25,17 +27,17 @@ from services.model import ModelRefused, ModelUnavailable
 from services.model.connect import model as connect_model
 from services.model.tokenizer import Tokenizer
 from services.sealing import Sealer, fresh_key
-from services.settings import read
+from services.settings import demand
 
 log = structlog.get_logger()
 
 CROSSED = "budget_crossed"
-BATCH = 500
-"""Commits looked at together; nearly all are let go by their headers."""
-BATCH_WAIT_S = 0.1
-"""Seconds a batch is waited for; what a compaction may start later for it."""
+ACK_WAIT_S = 60.0
+"""Seconds without a sign of life after which another compactor is given the crossing."""
 HEARTBEAT_S = 20.0
 RETRY_WAIT_S = 5.0
+COMPACTIONS_MAX = 8
+"""Conversations one process summarises at the same time."""
 
 
 class Compactor:
@@ -44,17 +46,19 @@ class Compactor:
     def __init__(self, compactor: ConversationCompactor) -> None:
         """``compactor`` does the work."""
         self._compactor = compactor
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(COMPACTIONS_MAX)
 
-    async def take(self, batch: NatsMessage) -> None:
-        """A batch of commits, headers only; each is acked once nothing remains to be done."""
-        crossed: list[Msg] = []
-        raw: list[Msg] = batch.raw_message  # type: ignore[assignment]  # a batch holds many
-        for message in raw:
-            if CROSSED in (message.headers or {}).get(EVENTS_HEADER, "").split(","):
-                crossed.append(message)
-            else:
-                await message.ack()
-        await asyncio.gather(*map(self._answer, crossed))
+    async def take(self, delivery: NatsMessage) -> None:
+        """One commit, headers only; acked once nothing remains to be done about it."""
+        message = delivery.raw_message
+        if CROSSED not in (message.headers or {}).get(EVENTS_HEADER, "").split(","):
+            await message.ack()
+            return
+        # Summaries take their time; the next commits are not kept waiting for it.
+        task = asyncio.create_task(self._answer(message))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, message: Msg) -> None:
         project, conversation_id = subjects.conversation_parts(message.subject)
@@ -62,7 +66,8 @@ class Compactor:
         started = clock.monotonic()
         life = asyncio.create_task(_show_life(message))
         try:
-            outcome = await self._compactor.compact(project, conversation_id)
+            async with self._places:
+                outcome = await self._compactor.compact(project, conversation_id)
         except (ModelUnavailable, JournalUnavailable, CompactionSuperseded) as error:
             line.warning("compaction.delayed", error=str(error))
             await message.nak(delay=RETRY_WAIT_S)
@@ -72,7 +77,7 @@ class Compactor:
             await message.ack()
             return
         except Exception:
-            line.exception("compaction.crashed")
+            log.exception("compaction.crashed", conversation_id=conversation_id)
             await message.nak(delay=RETRY_WAIT_S)
             return
         finally:
@@ -104,8 +109,8 @@ async def build(settings: CompactorSettings) -> FastStream:
         **connect.options(settings.nats_url, name="compactor"),
         graceful_timeout=settings.stop_wait_s,
         apply_types=False,
-        logger=structlog.get_logger("faststream"),
-        log_level=10,
+        logger=logging.getLogger("turnlog.faststream"),
+        log_level=logging.DEBUG,
     )
     await broker.connect()
     client = broker.connection
@@ -129,9 +134,10 @@ async def build(settings: CompactorSettings) -> FastStream:
     )
     broker.subscriber(
         subjects.ALL_CONVERSATIONS,
+        queue=subjects.COMPACTOR,
         stream=JStream(subjects.CONVERSATIONS, declare=False),
         durable=subjects.COMPACTOR,
-        pull_sub=PullSub(batch_size=BATCH, timeout=BATCH_WAIT_S, batch=True),
+        config=ConsumerConfig(headers_only=True, ack_wait=ACK_WAIT_S),
         decoder=_as_it_is,
         ack_policy=AckPolicy.MANUAL,
     )(compactor.take)
@@ -147,12 +153,12 @@ async def build(settings: CompactorSettings) -> FastStream:
         await model.aclose()
         log.info("compactor.stopped")
 
-    return FastStream(broker, lifespan=lifespan, logger=structlog.get_logger("faststream"))
+    return FastStream(broker, lifespan=lifespan, logger=logging.getLogger("turnlog.faststream"))
 
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    settings = read(CompactorSettings)
+    settings = demand(CompactorSettings)
     telemetry.configure(process="compactor", level=settings.log_level)
 
     async def run() -> None:

@@ -1,9 +1,9 @@
 """Settings of the compactor."""
 
-from services.settings import ModelSettings, Settings
+from services.settings import ModelSettings
 
 
-class CompactorSettings(Settings, ModelSettings, frozen=True, kw_only=True):
+class CompactorSettings(ModelSettings, frozen=True, kw_only=True):
     """What a window may hold, and who summarises."""
 
     tokens_budget: int = 100_000

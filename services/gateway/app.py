@@ -34,7 +34,7 @@ from services.model.connect import model as connect_model
 from services.model.intake import Intake
 from services.model.tokenizer import Tokenizer
 from services.sealing import Sealer, fresh_key
-from services.settings import read
+from services.settings import demand
 
 log = structlog.get_logger()
 
@@ -151,7 +151,7 @@ async def opened(settings: GatewaySettings) -> AsyncIterator[ASGIApp]:
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
-    settings = read(GatewaySettings)
+    settings = demand(GatewaySettings)
     telemetry.configure(process="gateway", level=settings.log_level)
 
     async def run() -> None:

@@ -1,9 +1,9 @@
 """Settings of the gateway."""
 
-from services.settings import ModelSettings, Settings
+from services.settings import ModelSettings
 
 
-class GatewaySettings(Settings, ModelSettings, frozen=True, kw_only=True):
+class GatewaySettings(ModelSettings, frozen=True, kw_only=True):
     """Where it listens, how much it reads, how long it waits."""
 
     host: str = "127.0.0.1"

@@ -96,17 +96,6 @@ def _consumers(limits: Retention) -> tuple[tuple[str, api.ConsumerConfig], ...]:
                 max_ack_pending=limits.turns_pending_max,
             ),
         ),
-        (
-            subjects.CONVERSATIONS,
-            api.ConsumerConfig(
-                durable_name=subjects.COMPACTOR,
-                filter_subject=subjects.ALL_CONVERSATIONS,
-                ack_policy=api.AckPolicy.EXPLICIT,
-                ack_wait=60,
-                max_ack_pending=limits.turns_pending_max,
-                headers_only=True,
-            ),
-        ),
     )
 
 

@@ -1,6 +1,7 @@
 """The responder's table of contents: what it listens to, and what becomes of each message."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -27,7 +28,7 @@ from services.responder.answer_turn import End, Outcome, TurnAnswerer
 from services.responder.outbox import Outbox
 from services.responder.settings import ResponderSettings
 from services.sealing import Sealer, fresh_key
-from services.settings import read
+from services.settings import demand
 
 log = structlog.get_logger()
 
@@ -169,8 +170,8 @@ async def build(settings: ResponderSettings) -> FastStream:
         graceful_timeout=settings.stop_wait_s,
         apply_types=False,
         decoder=_as_it_is,
-        logger=structlog.get_logger("faststream"),
-        log_level=10,
+        logger=logging.getLogger("turnlog.faststream"),
+        log_level=logging.DEBUG,
     )
     await broker.connect()
     client = broker.connection
@@ -201,6 +202,8 @@ async def build(settings: ResponderSettings) -> FastStream:
         queue=subjects.RESPONDER,
         max_workers=settings.turns_running_max,
         ack_policy=AckPolicy.MANUAL,
+        # The reply subject is the delta subject: the server tells there when nobody listens.
+        no_reply=True,
     )(responder.take_unstored)
 
     async def health() -> queries.Health:
@@ -216,12 +219,12 @@ async def build(settings: ResponderSettings) -> FastStream:
         await model.aclose()
         log.info("responder.stopped")
 
-    return FastStream(broker, lifespan=lifespan, logger=structlog.get_logger("faststream"))
+    return FastStream(broker, lifespan=lifespan, logger=logging.getLogger("turnlog.faststream"))
 
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    settings = read(ResponderSettings)
+    settings = demand(ResponderSettings)
     telemetry.configure(process="responder", level=settings.log_level)
 
     async def run() -> None:

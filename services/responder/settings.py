@@ -1,9 +1,9 @@
 """Settings of the responder."""
 
-from services.settings import ModelSettings, Settings
+from services.settings import ModelSettings
 
 
-class ResponderSettings(Settings, ModelSettings, frozen=True, kw_only=True):
+class ResponderSettings(ModelSettings, frozen=True, kw_only=True):
     """How many turns run at once, and when a window has outgrown its budget."""
 
     turns_running_max: int = 256
