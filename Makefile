@@ -1,10 +1,10 @@
 # Everything runs in .venv; `make install` makes it from the hashed pins and is implied by the rest.
 PYTHON ?= python3
 BIN := .venv/bin
-MODEL_OPTIONS ?=
+UP ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test check fix bench lock schemas clean
+.PHONY: help install demo run test check fix schemas bench lock clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,21 +20,25 @@ install: .venv/.installed ## make .venv with the exact pinned dependencies and t
 demo: install ## run the quickstart on real parts: no key, no network
 	$(BIN)/turnlog demo
 
-run: install ## start everything and stay up (Ctrl-C ends it)
-	$(BIN)/turnlog up $(MODEL_OPTIONS)
+run: install ## start everything and stay up; options in UP="…"
+	$(BIN)/turnlog up $(UP)
 
 test: check ## check, then the whole test suite
 	$(BIN)/python -m pytest
 
-check: install ## format, lint, import rules, types
+check: install ## format, lint, import rules, types, generated schemas
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
+	$(BIN)/python -m services.cli.schemas --check
 
 fix: install ## format and apply the lint fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+schemas: install ## write schemas/generated again from the types
+	$(BIN)/python -m services.cli.schemas
 
 bench: install ## measure turns, items and replay beside the same calls made directly to the simulator
 	$(BIN)/turnlog bench

@@ -1,0 +1,117 @@
+"""``turnlog events``: the story of one conversation, commit by commit, straight from the log."""
+
+import asyncio
+from typing import assert_never
+
+import click
+import msgspec
+import nats.errors
+
+from schemas import envelope
+from schemas import events as e
+from schemas.ids import conversation_of
+from schemas.subjects import DEFAULT_PROJECT
+from services.cli import address, options
+from services.journal import JournalUnavailable, Stored, connect
+from services.journal.jetstream import JetStreamJournal
+
+
+class NothingFound(click.ClickException):
+    """The log has no such conversation."""
+
+
+class LogUnavailable(click.ClickException):
+    """The log cannot be read."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  turnlog events conv_6b048e5ed5b7705826581c23b1323960
+  turnlog events resp_6b048e5ed5b7705826581c23b13239606e9e60259a35adfd46
+  turnlog events --json conv_6b048e5ed5b7705826581c23b1323960 | jq .events
+"""
+)
+@click.argument("conversation")
+@click.option("--project", default=DEFAULT_PROJECT, show_default=True, help="Whose it is.")
+@click.option("--json", "as_json", is_flag=True, help="Commits as they are stored, one a line.")
+@options.running_nats_url
+@options.data_dir
+def events(conversation: str, project: str, *, as_json: bool) -> None:
+    """Print the events of CONVERSATION, or of the one a response belongs to."""
+    conversation_id = conversation_of(conversation) or conversation
+    try:
+        stored = asyncio.run(history(address.nats_url(), project, conversation_id))
+    except (JournalUnavailable, nats.errors.Error, OSError) as error:
+        raise LogUnavailable(f"the log cannot be read: {error}") from error
+    if not stored:
+        raise NothingFound(f"the log has no conversation {conversation_id}")
+    for commit in stored:
+        click.echo(commit.payload.decode() if as_json else "\n".join(told(commit)))
+
+
+async def history(nats_url: str, project: str, conversation_id: str) -> list[Stored]:
+    """Every commit of a conversation, oldest first."""
+    client = await connect.connect(nats_url, name="events")
+    try:
+        return await JetStreamJournal(client).read(project, conversation_id, after=0)
+    finally:
+        await client.close()
+
+
+def told(stored: Stored) -> list[str]:
+    """One line for each event of a commit: sequence, time, name, what it says."""
+    commit = envelope.decode(stored.payload)
+    at = commit.at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    return [
+        f"{stored.sequence:>6}  {at}  {event.type:<22}  {summary(envelope.unpack(event))}"
+        for event in commit.events
+    ]
+
+
+def summary(event: e.Event) -> str:
+    """What an event says, in a few words and without content."""
+    match event:
+        case e.ConversationCreated():
+            return "hidden" if event.hidden else _map(event.metadata)
+        case e.ConversationUpdated():
+            return _map(event.metadata)
+        case e.ConversationDeleted():
+            return ""
+        case e.ItemsAdded():
+            return _items(event.items, event.tokens)
+        case e.ItemDeleted() | e.CompactionReverted():
+            return event.item_id
+        case e.TurnRequested():
+            after = f" after {event.parent}" if event.parent else ""
+            return f"{event.response_id}{after}: {_items(event.items, event.tokens)}"
+        case e.TurnStarted():
+            return f"{event.response_id} attempt {event.attempt} by {event.responder}"
+        case e.TurnCompleted():
+            used = msgspec.json.decode(event.usage)
+            counted = f"; {used['total_tokens']} tokens in all" if used else ""
+            return (
+                f"{event.response_id} {event.status}: {_items(event.items, event.tokens)}{counted}"
+            )
+        case e.TurnFailed():
+            return f"{event.response_id} {event.code}"
+        case e.ResponseDeleted():
+            return event.response_id
+        case e.BudgetCrossed():
+            return f"{event.tokens} tokens, budget {event.budget}"
+        case e.ConversationCompacted():
+            return (
+                f"positions below {event.covered} by {event.method}; "
+                f"window {event.tokens_before} -> {event.tokens_after} tokens"
+            )
+        case _:
+            assert_never(event)
+
+
+def _map(metadata: dict[str, str]) -> str:
+    return " ".join(f"{key}={value}" for key, value in metadata.items())
+
+
+def _items(items: tuple[msgspec.Raw, ...], tokens: tuple[int, ...]) -> str:
+    noun = "item" if len(items) == 1 else "items"
+    return f"{len(items)} {noun}, {sum(tokens)} tokens"
