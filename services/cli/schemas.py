@@ -68,7 +68,7 @@ def _document(kind: type) -> str:
 
 def _anything(_kind: type) -> dict[str, object]:
     """Cells of an answer are whatever JSON has."""
-    return {}
+    return {"description": "Any JSON value."}
 
 
 if __name__ == "__main__":
