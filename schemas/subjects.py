@@ -42,9 +42,20 @@ def turn_request(project: str, conversation_id: str) -> str:
     return f"turn_request.{project}.{conversation_id}"
 
 
+def turn_request_parts(subject: str) -> tuple[str, str]:
+    """Project and conversation id of a turn request's subject."""
+    _, project, conversation_id = subject.split(".")
+    return project, conversation_id
+
+
 def turn_request_unstored(project: str) -> str:
     """Subject of a turn request that may touch no disk; captured by no stream."""
     return f"turn_request_unstored.{project}"
+
+
+def turn_request_unstored_project(subject: str) -> str:
+    """Project of the subject of a turn request that is not stored."""
+    return subject.split(".")[1]
 
 
 def delta(project: str, response_id: str) -> str:

@@ -7,7 +7,7 @@ anything connects. Nothing else reads the environment, and there are no configur
 import os
 import sys
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -35,8 +35,8 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
     model_url: str = ""
     """Base URL of an OpenAI-compatible server, with its ``/v1``; empty means OpenAI's own."""
     model_key: str = ""
-    model_api: str = "responses"
-    """``responses`` or ``chat``: which API of the upstream is used."""
+    model_api: Literal["responses", "chat"] = "responses"
+    """Which API of the upstream is used."""
     model_wait_s: float = 600.0
     """Seconds without a byte from the model after which a call has failed."""
 
@@ -58,7 +58,10 @@ def read(kind: type[S], environment: Mapping[str, str] | None = None) -> S:
             faults.append(f"{name}: {error}")
     if faults:
         raise SettingsError("; ".join(faults))
-    return msgspec.convert(values, kind)
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        raise SettingsError(str(error)) from error
 
 
 def demand(kind: type[S]) -> S:

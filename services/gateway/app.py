@@ -153,6 +153,8 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     settings = demand(GatewaySettings)
     telemetry.configure(process="gateway", level=settings.log_level)
+    if settings.socket_fd < 0:
+        log.warning("auth.disabled", host=settings.host)
 
     async def run() -> None:
         async with opened(settings) as app:
@@ -163,6 +165,7 @@ def main() -> None:
                 http="httptools",
                 lifespan="off",
                 access_log=False,
+                proxy_headers=False,
                 log_config=None,
                 server_header=False,
                 timeout_graceful_shutdown=max(1, int(settings.stop_wait_s)),

@@ -1,5 +1,7 @@
 """Settings of the gateway."""
 
+import ipaddress
+
 from services.settings import ModelSettings
 
 
@@ -20,3 +22,18 @@ class GatewaySettings(ModelSettings, frozen=True, kw_only=True):
     """Tokens of a window above which it is compacted; 0: never."""
     cache_rows_max: int = 200_000
     """Items and turns kept in memory."""
+
+    def __post_init__(self) -> None:
+        """No API keys are configured: only this machine may come in."""
+        if self.socket_fd < 0 and not _loopback(self.host):
+            raise ValueError(
+                f"TURNLOG_HOST: {self.host} lets other machines in and no API keys are "
+                "configured: only loopback is allowed, 127.0.0.1"
+            )
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

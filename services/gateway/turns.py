@@ -54,23 +54,33 @@ class Listener:
             return None
         self._something.clear()
         heard, self._heard = self._heard, []
-        headers = heard[-1].headers or {}
+        return _told(heard)
+
+
+def _told(heard: list[Msg]) -> Told:
+    payloads: list[bytes] = []
+    for message in heard:
+        headers = message.headers or {}
         if headers.get("Status") == _NO_RESPONDER:
             raise Overloaded("No responder is running. Please retry.")
-        payload = heard[0].data if len(heard) == 1 else b"".join(each.data for each in heard)
         match headers.get(deltas.KIND_HEADER):
+            case deltas.EVENTS:
+                payloads.append(message.data)
             case deltas.END:
+                payloads.append(message.data)
                 sequence = int(headers.get(deltas.SEQUENCE_HEADER, "0"))
-                return Told(payload=payload, end=True, sequence=sequence)
+                # An end told twice, by two deliveries of the request, is still one end.
+                return Told(payload=b"".join(payloads), end=True, sequence=sequence)
             case deltas.REFUSAL:
                 after = headers.get(deltas.RETRY_AFTER_HEADER)
                 return Told(
-                    payload=heard[-1].data,
+                    payload=message.data,
                     refusal=int(headers[deltas.STATUS_HEADER]),
                     retry_after_s=int(after) if after else None,
                 )
             case _:
-                return Told(payload=payload)
+                continue
+    return Told(payload=b"".join(payloads))
 
 
 class Turns:

@@ -1,11 +1,13 @@
 """The model the settings name."""
 
+from typing import assert_never
+
 from services.model import Model
 from services.model.endpoint_chat import ChatEndpoint
 from services.model.endpoint_responses import ResponsesEndpoint
 from services.model.upstream import Upstream
 from services.sealing import Sealer
-from services.settings import ModelSettings, SettingsError
+from services.settings import ModelSettings
 
 
 def model(settings: ModelSettings, sealer: Sealer) -> Model:
@@ -15,5 +17,5 @@ def model(settings: ModelSettings, sealer: Sealer) -> Model:
             return ResponsesEndpoint(Upstream(settings), sealer)
         case "chat":
             return ChatEndpoint(Upstream(settings), sealer)
-        case other:
-            raise SettingsError(f"TURNLOG_MODEL_API: 'responses' or 'chat', not {other!r}")
+        case _:
+            assert_never(settings.model_api)

@@ -14,7 +14,7 @@ import stamina
 
 from schemas import ids as id_forms
 from schemas.http import checks, responses
-from schemas.http.errors import ApiError, Error, ErrorBody, Invalid
+from schemas.http.errors import ApiError, Error, ErrorBody, Invalid, ServerFault
 from schemas.turn_requests import QUEUE, TurnRequest
 from services import clock, ids
 from services.conversation import commands
@@ -85,17 +85,26 @@ class TurnAnswerer:
         self._lanes: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def answer(
-        self, project: str, request: TurnRequest, deltas: Deltas, *, interrupted: bool
+        self,
+        project: str,
+        request: TurnRequest,
+        deltas: Deltas,
+        *,
+        first: bool = False,
+        interrupted: bool = False,
     ) -> Outcome:
         """Run a turn whose every step is in the log.
 
-        ``interrupted``: deltas of an earlier attempt have reached a client, so that a second
-        answer could not be told. Raises `AttemptSuperseded` when another worker has the turn.
+        ``first``: the request was never delivered before. ``interrupted``: deltas of an earlier
+        attempt have reached a client, so that a second answer could not be told. Raises
+        `AttemptSuperseded` when another worker has the turn.
         """
         try:
             asked = self._read(project, request)
             async with self._lane(asked):
-                return await self._answer(asked, deltas, interrupted=interrupted)
+                return await self._answer(asked, deltas, first=first, interrupted=interrupted)
+        except AttemptSuperseded:
+            raise
         except ApiError as refused:
             return _refusal(refused)
 
@@ -130,14 +139,23 @@ class TurnAnswerer:
         )
         return _end(turn, relay, request.conversation_id, sequence=0)
 
-    async def give_up(self, project: str, request: TurnRequest, why: str) -> Outcome | None:
-        """End a turn that has been tried too often; ``None`` if it was never admitted."""
+    async def give_up(self, project: str, request: TurnRequest, why: str) -> Outcome:
+        """End a turn that has been tried too often, admitted or not."""
         loaded = await self._conversations.load(project, request.conversation_id)
         turn = loaded.state.turn_running(request.response_id)
         if turn is None:
-            return None
-        asked = self._read(project, request)
-        return await self._fail(asked, turn, Relay(ids.item_id), why)
+            return _refusal(ServerFault(why))
+        return await self._fail(
+            Asked(
+                project=project,
+                request=request,
+                create=responses.read_create(bytes(request.body)),
+                items=turn.input,
+            ),
+            turn,
+            Relay(ids.item_id),
+            why,
+        )
 
     def _read(self, project: str, request: TurnRequest) -> Asked:
         create = responses.read_create(bytes(request.body))
@@ -151,8 +169,10 @@ class TurnAnswerer:
             items = self._intake.array(checks.array(given, "input"), "input")
         return Asked(project=project, request=request, create=create, items=items)
 
-    async def _answer(self, asked: Asked, deltas: Deltas, *, interrupted: bool) -> Outcome:
-        granted = await self._admitted(asked)
+    async def _answer(
+        self, asked: Asked, deltas: Deltas, *, first: bool, interrupted: bool
+    ) -> Outcome:
+        granted = await self._admitted(asked, first=first)
         state, response_id = granted.state, asked.request.response_id
         turn = state.turn_running(response_id)
         if turn is None:
@@ -168,15 +188,18 @@ class TurnAnswerer:
             state, turn = await self._taken_over(asked, turn)
         return await self._run(asked, state, turn, deltas)
 
-    async def _admitted(self, asked: Asked) -> Granted:
-        request = asked.request
+    async def _admitted(self, asked: Asked, *, first: bool) -> Granted:
+        request, create = asked.request, asked.create
+        alone = create.conversation is None and create.previous_response_id is None
 
         async def grant() -> Granted:
             return await self._conversations.grant(
                 asked.project,
                 request.conversation_id,
                 _admission(asked),
-                command_id=f"{request.response_id}.requested",
+                # Each delivery has its own: who finds another's admission has to take over.
+                command_id=f"{request.response_id}.requested.{ids.unique()}",
+                fresh=first and alone,
             )
 
         if request.overlap != QUEUE:
@@ -293,6 +316,7 @@ class TurnAnswerer:
 
 def _check_target(request: TurnRequest, create: responses.CreateResponse) -> None:
     """The ids of a request must lead to the subject it was sent to."""
+    checks.named(request.conversation_id, id_forms.CONVERSATION_PREFIX, "conversation_id")
     targets = {
         "response_id": id_forms.conversation_of(request.response_id),
         "conversation": create.conversation,

@@ -13,6 +13,7 @@ from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
 from nats.aio.client import Client
 
 from schemas import queries, subjects, turn_requests
+from schemas.ids import acceptable
 from schemas.turn_requests import TurnRequest
 from services import clock, ids, telemetry
 from services.conversation.decide import Policy
@@ -50,11 +51,10 @@ class Responder:
 
     async def take(self, message: NatsMessage) -> None:
         """One delivery of a stored turn request; acked only once its end is in the log."""
-        project = message.raw_message.subject.split(".")[1]
+        project, conversation_id = subjects.turn_request_parts(message.raw_message.subject)
         started = clock.monotonic()
-        try:
-            request = turn_requests.decode(message.body)
-        except msgspec.MsgspecError:
+        request = _read(message, conversation_id)
+        if request is None:
             await self._park(message, "unreadable")
             return
         outbox = Outbox(self._client, subjects.delta(project, request.response_id))
@@ -80,9 +80,12 @@ class Responder:
 
     async def take_unstored(self, message: NatsMessage) -> None:
         """A turn request of which nothing may be kept; it is lost if this process is."""
-        project = message.raw_message.subject.split(".")[1]
+        project = subjects.turn_request_unstored_project(message.raw_message.subject)
         started = clock.monotonic()
-        request = turn_requests.decode(message.body)
+        request = _read(message, None)
+        if request is None:
+            log.error("turn.unreadable", subject=message.raw_message.subject)
+            return
         outbox = Outbox(self._client, subjects.delta_unstored(project, request.response_id))
         outcome = await self._answerer.answer_unstored(project, request, outbox)
         await self._tell(project, request, outbox, outcome, started=started, stored=False)
@@ -105,11 +108,12 @@ class Responder:
     ) -> Outcome:
         if delivered > self._settings.turn_attempts_max:
             given_up = await self._answerer.give_up(project, request, "Too many attempts failed.")
-            if given_up is not None:
-                await self._park(message, "attempts")
-                return given_up
+            await self._park(message, "attempts")
+            return given_up
         interrupted = delivered > 1 and await self._heard(project, request.response_id)
-        return await self._answerer.answer(project, request, outbox, interrupted=interrupted)
+        return await self._answerer.answer(
+            project, request, outbox, first=delivered == 1, interrupted=interrupted
+        )
 
     async def _heard(self, project: str, response_id: str) -> bool:
         """Whether an earlier attempt has told anything."""
@@ -157,6 +161,17 @@ class Responder:
                 outcome.body, status=outcome.status, retry_after_s=outcome.retry_after_s
             )
             line.info("turn.refused", http_status=outcome.status)
+
+
+def _read(message: NatsMessage, conversation_id: str | None) -> TurnRequest | None:
+    """The request in a message; none if it is no request, or one for another subject."""
+    try:
+        request = turn_requests.decode(message.body)
+    except msgspec.MsgspecError:
+        return None
+    if not acceptable(request.response_id):
+        return None
+    return request if conversation_id in {None, request.conversation_id} else None
 
 
 async def _as_it_is(message: NatsMessage) -> NatsMessage:
