@@ -67,6 +67,9 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, send_marked)
+        except Exception:
+            # Starlette has answered already, where there was still something to answer.
+            log.exception("request.crashed", request_id=request_id, path=scope["path"])
         finally:
             log.info(
                 "request.answered",
@@ -85,7 +88,7 @@ class ModelsEndpoint:
         """``model`` is asked each time."""
         self._model = model
 
-    async def __call__(self, _request: Request) -> Response:
+    async def retrieve(self, _request: Request) -> Response:
         """GET /models."""
         try:
             return answers.raw(await self._model.models())
@@ -122,8 +125,8 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
             Route(items, crud.list_items, methods=["GET"]),
             Route(items + "/{item_id}", crud.retrieve_item, methods=["GET"]),
             Route(items + "/{item_id}", crud.delete_item, methods=["DELETE"]),
-            Route("/v1/models", ModelsEndpoint(model), methods=["GET"]),
-            Route("/healthz", HealthEndpoint(client), methods=["GET"]),
+            Route("/v1/models", ModelsEndpoint(model).retrieve, methods=["GET"]),
+            Route("/healthz", HealthEndpoint(client).retrieve, methods=["GET"]),
         ],
         exception_handlers={
             ApiError: answers.on_api_error,

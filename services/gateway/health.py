@@ -30,7 +30,7 @@ class HealthEndpoint:
         """``client`` is the gateway's connection."""
         self._client = client
 
-    async def __call__(self, _request: Request) -> Response:
+    async def retrieve(self, _request: Request) -> Response:
         """GET /healthz."""
         gateway, *others = await asyncio.gather(
             self._gateway(), *(self._ask(process) for process in ASKED)

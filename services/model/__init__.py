@@ -1,6 +1,6 @@
 """The model behind an OpenAI-compatible server: one protocol, two upstream APIs."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 import msgspec
@@ -67,7 +67,7 @@ class Model(Protocol):
     async def complete(self, call: Call) -> Answer:
         """The whole answer."""
 
-    def stream(self, call: Call) -> AsyncIterator[Fields | Answer]:
+    def stream(self, call: Call) -> AsyncGenerator[Fields | Answer]:
         """The upstream's events in the contract's shapes, raw; at last the answer.
 
         Ids and sequence numbers are the upstream's. Lifecycle events are left out.

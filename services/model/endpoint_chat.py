@@ -1,6 +1,7 @@
 """The model through an upstream's Chat Completions API, told in the contract's events."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -40,20 +41,21 @@ class ChatEndpoint:
             raise _unreadable(error) from error
         return telling.answer(body.get("usage"), body.get("model") or call.model)
 
-    async def stream(self, call: Call) -> AsyncIterator[Fields | Answer]:
+    async def stream(self, call: Call) -> AsyncGenerator[Fields | Answer]:
         """As the protocol says."""
         telling = _Telling()
         used: dict[str, Any] | None = None
         model, finished = call.model, None
         try:
             body = self._body(call, stream=True)
-            async for data in self._upstream.stream("/chat/completions", body):
-                chunk = _decode(data)
-                used, model = chunk.get("usage") or used, chunk.get("model") or model
-                for choice in chunk["choices"][:1]:
-                    for event in telling.take(choice.get("delta") or {}, whole=False):
-                        yield _fields(event)
-                    finished = choice.get("finish_reason") or finished
+            async with aclosing(self._upstream.stream("/chat/completions", body)) as chunks:
+                async for data in chunks:
+                    chunk = _decode(data)
+                    used, model = chunk.get("usage") or used, chunk.get("model") or model
+                    for choice in chunk["choices"][:1]:
+                        for event in telling.take(choice.get("delta") or {}, whole=False):
+                            yield _fields(event)
+                        finished = choice.get("finish_reason") or finished
         except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as error:
             raise _unreadable(error) from error
         if finished is None:

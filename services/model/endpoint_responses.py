@@ -1,13 +1,14 @@
 """The model through an upstream's Responses API; used without its state (``store: false``)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import msgspec
 
 from schemas.http.checks import Fields
 from schemas.http.responses import Usage
 from services.model import Answer, Call, ModelUnavailable, rendering
-from services.model.upstream import Upstream, decode_error
+from services.model.upstream import Upstream, decode_error, drain
 from services.sealing import Sealer
 
 
@@ -61,24 +62,30 @@ class ResponsesEndpoint:
         except msgspec.MsgspecError as error:
             raise decode_error(error) from error
 
-    async def stream(self, call: Call) -> AsyncIterator[Fields | Answer]:
+    async def stream(self, call: Call) -> AsyncGenerator[Fields | Answer]:
         """As the protocol says."""
-        try:
-            async for data in self._upstream.stream("/responses", self._body(call, stream=True)):
-                event = _event(data)
-                if event.type in _TERMINAL and event.response is not None:
-                    yield _answer(event.response, call)
-                    return
-                if event.type == "error":
-                    inner = event.error or _Error()
-                    raise ModelUnavailable(
-                        event.message or inner.message or "The model reported an error."
-                    )
-                if event.type not in _LIFECYCLE:
-                    yield _fields(data)
-        except msgspec.MsgspecError as error:
-            raise decode_error(error) from error
-        raise ModelUnavailable("The model's answer broke off.")
+        answer: Answer | None = None
+        body = self._body(call, stream=True)
+        async with aclosing(self._upstream.stream("/responses", body)) as events:
+            try:
+                async for data in events:
+                    event = _event(data)
+                    if event.type in _TERMINAL and event.response is not None:
+                        answer = _answer(event.response, call)
+                        break
+                    if event.type == "error":
+                        inner = event.error or _Error()
+                        raise ModelUnavailable(
+                            event.message or inner.message or "The model reported an error."
+                        )
+                    if event.type not in _LIFECYCLE:
+                        yield _fields(data)
+            except msgspec.MsgspecError as error:
+                raise decode_error(error) from error
+            if answer is None:
+                raise ModelUnavailable("The model's answer broke off.")
+            await drain(events)
+        yield answer
 
     async def models(self) -> bytes:
         """As the protocol says."""

@@ -5,7 +5,9 @@ bodies are ours as bytes, and answers are handed on as bytes, since building obj
 costs more than all else a turn does.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import msgspec
@@ -18,6 +20,10 @@ from services.settings import ModelSettings
 _JSON = {"Content-Type": "application/json"}
 _REFUSALS = frozenset({400, 404, 409, 413, 422, 429})
 """Statuses that are about the request; the rest, credentials included, are about the upstream."""
+
+
+DRAIN_WAIT_S = 0.05
+"""Seconds an upstream is given to end a stream that has said everything."""
 
 
 class _Events(AsyncStream[str]):
@@ -56,7 +62,7 @@ class Upstream:
             _raise(error)
         return answer
 
-    async def stream(self, path: str, body: bytes) -> AsyncIterator[str]:
+    async def stream(self, path: str, body: bytes) -> AsyncGenerator[str]:
         """The data of each server-sent event of an answer."""
         try:
             events = await self._client.post(
@@ -84,6 +90,14 @@ class Upstream:
     async def aclose(self) -> None:
         """Give connections back."""
         await self._client.close()
+
+
+async def drain(events: AsyncIterator[str]) -> None:
+    """Read what follows the last event that matters: only then can the connection be used again."""
+    with suppress(TimeoutError, ModelUnavailable):
+        async with asyncio.timeout(DRAIN_WAIT_S):
+            async for _ in events:
+                continue
 
 
 def _raise(error: openai.OpenAIError) -> NoReturn:

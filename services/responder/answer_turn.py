@@ -5,7 +5,7 @@ in between, the request is delivered again and finds in the log how far the turn
 """
 
 import asyncio
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -35,10 +35,11 @@ _fields = msgspec.json.Decoder(checks.Fields).decode
 class Deltas(Protocol):
     """Where frames of a running turn go."""
 
-    published: bool
-
     async def put(self, frame: bytes, *, number: int) -> None:
-        """Send one frame whose first event has this number."""
+        """Send one frame whose first event has this number, perhaps together with others."""
+
+    async def flush(self) -> None:
+        """Send what waits."""
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,17 +264,21 @@ class TurnAnswerer:
         if not asked.create.stream:
             return await self._model.complete(call)
         opened = False
-        async for event in self._model.stream(call):
-            if not opened:
-                # Only now is it certain that the upstream answers: an error so far is plain HTTP.
-                opened = True
-                conversation_id = asked.request.conversation_id
-                frame = relay.opened(render(turn, conversation_id=conversation_id))
-                await deltas.put(frame, number=0)
-            if isinstance(event, Answer):
-                return event
-            number = relay.number
-            await deltas.put(relay.frame(event), number=number)
+        async with aclosing(self._model.stream(call)) as events:
+            async for event in events:
+                if not opened:
+                    # Only now is it certain that the upstream answers: an error until here is
+                    # plain HTTP.
+                    opened = True
+                    conversation_id = asked.request.conversation_id
+                    frame = relay.opened(render(turn, conversation_id=conversation_id))
+                    await deltas.put(frame, number=0)
+                if isinstance(event, Answer):
+                    # What was said leaves before the log is made to sync its end.
+                    await deltas.flush()
+                    return event
+                number = relay.number
+                await deltas.put(relay.frame(event), number=number)
         raise ModelUnavailable("The model's answer broke off.")
 
     async def _taken_over(self, asked: Asked, turn: Turn) -> tuple[Conversation, Turn]:

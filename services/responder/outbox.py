@@ -8,7 +8,9 @@ from schemas import deltas
 from services import clock
 
 COALESCE_S = 0.008
-"""Least time between two messages; what comes in between leaves together."""
+"""Least time between two messages of a long answer; what comes in between leaves together."""
+PROMPT_MESSAGES = 16
+"""Messages at the start of an answer that are not held back: first tokens are waited for."""
 
 
 class Outbox:
@@ -23,19 +25,16 @@ class Outbox:
         self._sent_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._sending: asyncio.Task[None] | None = None
-        self.published = False
-        """Whether a client may have seen anything yet."""
+        self._messages = 0
 
     async def put(self, frame: bytes, *, number: int) -> None:
         """Send a frame whose first event has this sequence number."""
         if not self._waiting:
             self._first = number
         self._waiting.append(frame)
-        wait_s = self._sent_at + COALESCE_S - clock.monotonic()
-        if wait_s <= 0:
-            await self.flush()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self._send_soon)
+        if self._timer is None:
+            # Even without a wait, frames that came in one piece leave in one piece.
+            self._timer = asyncio.get_running_loop().call_later(self._wait_s(), self._send_soon)
 
     async def flush(self) -> None:
         """Send what waits."""
@@ -46,7 +45,7 @@ class Outbox:
             return
         payload, self._waiting = b"".join(self._waiting), []
         self._sent_at = clock.monotonic()
-        self.published = True
+        self._messages += 1
         headers = {deltas.KIND_HEADER: deltas.EVENTS, deltas.FIRST_HEADER: str(self._first)}
         await self._client.publish(self._subject, payload, headers=headers)
 
@@ -69,6 +68,11 @@ class Outbox:
         if retry_after_s is not None:
             headers[deltas.RETRY_AFTER_HEADER] = str(retry_after_s)
         await self._client.publish(self._subject, body, headers=headers)
+
+    def _wait_s(self) -> float:
+        if self._messages < PROMPT_MESSAGES:
+            return 0
+        return max(0, self._sent_at + COALESCE_S - clock.monotonic())
 
     def _send_soon(self) -> None:
         self._timer = None
