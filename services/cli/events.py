@@ -5,6 +5,7 @@ from typing import assert_never
 
 import click
 import msgspec
+import nats
 import nats.errors
 
 from schemas import envelope
@@ -12,7 +13,7 @@ from schemas import events as e
 from schemas.ids import conversation_of
 from schemas.subjects import DEFAULT_PROJECT
 from services.cli import address, options
-from services.journal import JournalUnavailable, Stored, connect
+from services.journal import JournalUnavailable, Stored
 from services.journal.jetstream import JetStreamJournal
 
 
@@ -52,7 +53,7 @@ def events(conversation: str, project: str, *, as_json: bool) -> None:
 
 async def history(nats_url: str, project: str, conversation_id: str) -> list[Stored]:
     """Every commit of a conversation, oldest first."""
-    client = await connect.connect(nats_url, name="events")
+    client = await nats.connect(nats_url, name="turnlog events", allow_reconnect=False)
     try:
         return await JetStreamJournal(client).read(project, conversation_id, after=0)
     finally:
