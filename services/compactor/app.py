@@ -136,7 +136,6 @@ async def build(settings: CompactorSettings) -> FastStream:
         subjects.ALL_CONVERSATIONS,
         queue=subjects.COMPACTOR,
         stream=JStream(subjects.CONVERSATIONS, declare=False),
-        durable=subjects.COMPACTOR,
         config=ConsumerConfig(headers_only=True, ack_wait=ACK_WAIT_S),
         decoder=_as_it_is,
         ack_policy=AckPolicy.MANUAL,

@@ -140,6 +140,7 @@ def admitted(
             raise ConversationUnknown(conversation_id)
         if state.turn_on_line is not None:
             raise ConversationLocked
+        _refuse_duplicates(state, command.items)
     elif command.parent is not None and visible_response(state, command.parent) is None:
         running = state.turn_running(command.parent) is not None
         raise PreviousResponseUnknown(command.parent, running=running)

@@ -2,8 +2,8 @@
 
 A fold makes a new state per event. Copying the whole history each time would make every turn
 cost as much as the conversation is long; here a new version costs what it adds. A version sees
-the first ``length`` rows of a list that newer versions have extended. Growing a version that is
-not the newest copies, so old versions never change.
+the first ``length`` rows of a list that newer versions have extended. What would change an older
+version copies instead: growing one that is not the newest, and using an id again.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,8 @@ class Line(Generic[T]):
         if not rows:
             return self
         line: Line[T] = Line()
-        if self._length == len(self._rows):
+        newest = self._length == len(self._rows)
+        if newest and not any(row.id in self._positions for row in rows):
             line._rows, line._positions = self._rows, self._positions
         else:
             line._rows = self._rows[: self._length]

@@ -1,9 +1,10 @@
 """The gateway's table of contents: routes, and what they are made of."""
 
 import asyncio
+import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 import uvicorn
@@ -71,7 +72,9 @@ class RequestLog:
             # Starlette has answered already, where there was still something to answer.
             log.exception("request.crashed", request_id=request_id, path=scope["path"])
         finally:
-            log.info(
+            # Probes come all the time and say nothing.
+            say = log.debug if scope["path"] == "/healthz" else log.info
+            say(
                 "request.answered",
                 request_id=request_id,
                 method=scope["method"],
@@ -138,6 +141,15 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
     return RequestLog(app)
 
 
+class Server(uvicorn.Server):
+    """Leaves signals to its caller, who has connections to close after it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none: uvicorn would raise them again, and end the process before its time."""
+        yield
+
+
 @asynccontextmanager
 async def opened(settings: GatewaySettings) -> AsyncIterator[ASGIApp]:
     """The application with its connections, for as long as it is needed."""
@@ -177,7 +189,12 @@ def main() -> None:
             if settings.socket_fd >= 0:
                 sockets = [socket.socket(fileno=settings.socket_fd)]
             log.info("gateway.started", host=settings.host, port=settings.port)
-            await uvicorn.Server(config).serve(sockets=sockets)
+            server = Server(config)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(
+                    number, server.handle_exit, number, None
+                )
+            await server.serve(sockets=sockets)
             log.info("gateway.stopped")
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

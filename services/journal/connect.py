@@ -20,7 +20,7 @@ def options(url: str, *, name: str) -> dict[str, Any]:
     """Arguments for a connection that survives restarts of the server."""
 
     async def disconnected() -> None:
-        log.warning("nats.disconnected")
+        log.info("nats.disconnected")
 
     async def reconnected() -> None:
         log.info("nats.reconnected")

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-import bpe_openai
 import msgspec
 
 _TEXT_KEYS = frozenset({"text", "arguments", "output", "refusal", "name", "input"})
@@ -16,6 +15,8 @@ _decode = msgspec.json.Decoder().decode
 
 @cache
 def _encoding() -> Any:
+    import bpe_openai  # noqa: PLC0415 - takes most of a second, which the warm-up thread has
+
     return bpe_openai.get_encoding("o200k_base")
 
 
