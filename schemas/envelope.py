@@ -87,7 +87,9 @@ def unpack(stored: StoredEvent) -> Event:
         event: Event = _decoders[stored.type](stored.data)
         return event
     data = upcast(stored.type, stored.version, msgspec.json.decode(stored.data))
-    return msgspec.convert(data, CLASSES[stored.type])
+    # Through bytes, since items inside are raw JSON and not values.
+    upcasted: Event = _decoders[stored.type](_encode(data))
+    return upcasted
 
 
 def digest(payload: bytes) -> str:

@@ -9,7 +9,7 @@ RESPONSE_SUFFIX_HEX = 18
 """Random hex digits a response id has after its conversation's digits."""
 
 _ACCEPTED = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_RESPONSE = re.compile(rf"resp_([0-9a-z]{{8,45}})[0-9a-f]{{{RESPONSE_SUFFIX_HEX}}}")
+_RESPONSE = re.compile(rf"resp_([0-9a-z]{{8,41}})[0-9a-f]{{{RESPONSE_SUFFIX_HEX}}}")
 
 
 def acceptable(value: str) -> bool:

@@ -60,6 +60,9 @@ class Head(msgspec.Struct, frozen=True):
     name: str | None = None
 
 
+_READ = ("call_id", "role", "name")
+"""Fields of a `Head` that are strings wherever they stand."""
+
 _fields = msgspec.json.Decoder(Fields).decode
 _head = msgspec.json.Decoder(Head).decode
 _encode = msgspec.json.Encoder().encode
@@ -134,6 +137,9 @@ def stored(given: Fields, param: str, *, mint: Mint) -> msgspec.Raw:
     for field in shape.required:
         if field not in given:
             raise checks.missing(f"{param}.{field}")
+    for field in _READ:
+        if not checks.is_null(given.get(field)):
+            checks.text(given[field], f"{param}.{field}")
     fields = dict(given)
     fields["id"] = _id(given, shape, param, mint=mint)
     fields["type"] = msgspec.Raw(_encode(name))
@@ -185,6 +191,7 @@ def _id(given: Fields, shape: ItemType, param: str, *, mint: Mint) -> msgspec.Ra
 def _check_strings(given: Fields, shape: ItemType, param: str) -> None:
     for field in shape.required:
         if field == "output" and checks.first_byte(given[field]) == b"[":
+            _parts(given[field], f"{param}.{field}")
             continue
         checks.text(given[field], f"{param}.{field}")
 

@@ -122,44 +122,73 @@ def _previous(given: Fields) -> str | None:
     return checks.named(checks.text(raw, "previous_response_id"), "resp", "previous_response_id")
 
 
+_CHECKED = (
+    "include",
+    "tools",
+    "metadata",
+    "text",
+    "temperature",
+    "top_p",
+    "parallel_tool_calls",
+    "stream",
+    "stream_options",
+    "background",
+    "max_output_tokens",
+    "max_tool_calls",
+    "reasoning",
+    "user",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt",
+    "truncation",
+    "instructions",
+    "store",
+    "service_tier",
+    "top_logprobs",
+)
+"""In the contract's order, so that the same wrong request yields the same error (contract 1.3)."""
+
+
 def _check_parameters(given: Fields) -> None:
-    for name, raw in given.items():
-        if checks.is_null(raw):
-            continue
-        match name:
-            case "metadata":
-                checks.metadata(raw)
-            case "parallel_tool_calls" | "stream" | "store":
-                checks.boolean(raw, name)
-            case "background":
-                if checks.boolean(raw, name):
-                    raise Invalid(
-                        "Unsupported parameter: 'background' is not supported by this server.",
-                        param="background",
-                        code="unsupported_parameter",
-                    )
-            case "temperature":
-                checks.number(raw, name, least=0, most=2)
-            case "top_p":
-                checks.number(raw, name, least=0, most=1)
-            case "max_output_tokens":
-                checks.integer(raw, name, least=16)
-            case "max_tool_calls":
-                checks.integer(raw, name, least=1)
-            case "top_logprobs":
-                checks.integer(raw, name, least=0, most=20)
-            case "instructions" | "user" | "safety_identifier" | "prompt_cache_key":
-                checks.text(raw, name)
-            case "truncation":
-                checks.one_of(checks.text(raw, name), ("auto", "disabled"), name)
-            case "service_tier":
-                checks.one_of(checks.text(raw, name), _SERVICE_TIERS, name)
-            case "include" | "tools":
-                _check_array(raw, name)
-            case "text" | "reasoning" | "prompt" | "stream_options":
-                checks.fields(raw, name)
-            case _:
-                pass
+    for name in _CHECKED:
+        raw = given.get(name)
+        if raw is not None and not checks.is_null(raw):
+            _check_parameter(name, raw)
+
+
+def _check_parameter(name: str, raw: msgspec.Raw) -> None:
+    match name:
+        case "metadata":
+            checks.metadata(raw)
+        case "parallel_tool_calls" | "stream" | "store":
+            checks.boolean(raw, name)
+        case "background":
+            if checks.boolean(raw, name):
+                raise Invalid(
+                    "Unsupported parameter: 'background' is not supported by this server.",
+                    param="background",
+                    code="unsupported_parameter",
+                )
+        case "temperature":
+            checks.number(raw, name, least=0, most=2)
+        case "top_p":
+            checks.number(raw, name, least=0, most=1)
+        case "max_output_tokens":
+            checks.integer(raw, name, least=16)
+        case "max_tool_calls":
+            checks.integer(raw, name, least=1)
+        case "top_logprobs":
+            checks.integer(raw, name, least=0, most=20)
+        case "instructions" | "user" | "safety_identifier" | "prompt_cache_key":
+            checks.text(raw, name)
+        case "truncation":
+            checks.one_of(checks.text(raw, name), ("auto", "disabled"), name)
+        case "service_tier":
+            checks.one_of(checks.text(raw, name), _SERVICE_TIERS, name)
+        case "include" | "tools":
+            _check_array(raw, name)
+        case _:
+            checks.fields(raw, name)
 
 
 def _check_array(raw: msgspec.Raw, name: str) -> None:

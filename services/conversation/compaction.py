@@ -4,7 +4,7 @@ Additive: only items no summary covers yet are summarised; earlier summaries are
 they are, until together they outgrow their share of the budget.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -62,46 +62,38 @@ def below(positions: Iterable[int], limit: int) -> frozenset[int]:
 
 
 def _standing(state: Conversation, start: int, end: int) -> tuple[Item, ...]:
-    """Items of the line between two positions that have not left it and are no summaries."""
-    return tuple(
-        item
-        for position, item in enumerate(state.line.between(start, end), start)
-        if position not in state.removed and item.type != "compaction"
-    )
+    """Items of the line between two positions that have not left it and are no summaries of it."""
+    return tuple(item for _, item in _positions(state, start, end))
+
+
+def _positions(state: Conversation, start: int, end: int) -> Iterator[tuple[int, Item]]:
+    # A compaction item a client brought along is an item like any other: only it tells its past.
+    left_out = state.removed.union(done.position for done in state.compactions)
+    for position, item in enumerate(state.line.between(start, end), start):
+        if position not in left_out:
+            yield position, item
 
 
 def _boundary(state: Conversation, start: int, end: int, *, tokens: int) -> int:
-    """The lowest position from which the rest fits ``tokens`` and no tool call loses its output.
+    """The lowest position from which the rest fits ``tokens``; ``start`` if nothing may be covered.
 
-    A turn begins with a user's message: only there may the line be cut, or at its end.
+    A turn begins with a user's message: the line is cut only there, or at its end, and never while
+    a tool call before the cut waits for its output.
     """
-    best, held = end, 0
-    rows = list(enumerate(state.line.between(start, end), start))
-    unanswered: set[str] = set()
-    for position, item in reversed(rows):
-        if position in state.removed or item.type == "compaction":
-            continue
+    cuts: list[tuple[int, int]] = []
+    waiting: set[str] = set()
+    held = 0
+    for position, item in _positions(state, start, end):
+        if item.role == "user" and not waiting:
+            cuts.append((position, held))
         held += item.tokens
-        if held > tokens:
-            break
         if item.call_id is not None:
             if item.type.endswith("_output"):
-                unanswered.add(item.call_id)
+                waiting.discard(item.call_id)
             else:
-                unanswered.discard(item.call_id)
-        if item.role == "user" and not unanswered:
-            best = position
-    return best if best < end or not _open_calls(state, start, end) else start
-
-
-def _open_calls(state: Conversation, start: int, end: int) -> bool:
-    """Whether a tool call still waits for its output: then its end of the line must stay."""
-    waiting: set[str] = set()
-    for item in _standing(state, start, end):
-        if item.call_id is None:
-            continue
-        if item.type.endswith("_output"):
-            waiting.discard(item.call_id)
-        else:
-            waiting.add(item.call_id)
-    return bool(waiting)
+                waiting.add(item.call_id)
+    if not waiting:
+        cuts.append((end, held))
+    fitting = (position for position, before in cuts if held - before <= tokens)
+    last = cuts[-1][0] if cuts else start
+    return next(fitting, last)

@@ -5,6 +5,7 @@ a redelivered message is harmless.
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import assert_never
 
 import msgspec
@@ -25,7 +26,7 @@ from services.conversation.refusals import (
     ResponseInFlight,
     ResponseUnknown,
 )
-from services.conversation.state import Conversation, tokens_after
+from services.conversation.state import Conversation, evolve, tokens_after
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +80,7 @@ def before_input(state: Conversation, *, on_line: bool, parent: str | None) -> t
     chain = window.of_chain(state.turns, parent)
     if chain and chain[0].on_line:
         root: tuple[Item, ...] = state.window(chain[0].line_end)
-        chain = chain[1:]
+        chain = chain[1:] if chain[0].joined else chain
     else:
         root = ()
     return (*root, *(item for turn in chain for item in (*turn.input, *turn.output)))
@@ -108,17 +109,30 @@ def _edit(
             _refuse_duplicates(state, command.items)
             return (_added(command.items),) if command.items else ()
         case c.DeleteItem():
-            if state.item(command.item_id) is None:
-                raise ItemUnknown(command.item_id)
-            if any(done.item.id == command.item_id for done in state.compactions):
-                return (e.CompactionReverted(item_id=command.item_id),)
-            return (e.ItemDeleted(item_id=command.item_id),)
+            return _delete_item(state, command.item_id)
         case _:
             assert_never(command)
 
 
+def _delete_item(state: Conversation, item_id: str) -> tuple[e.Event, ...]:
+    position = state.position(item_id)
+    if position is None:
+        raise ItemUnknown(item_id)
+    # A summary tells what it covers: it goes with any item it was made of, and so do the later
+    # summaries that carry it on.
+    reverted = tuple(
+        e.CompactionReverted(item_id=done.item.id)
+        for done in state.compactions
+        if position == done.position or position < done.covered
+    )
+    if any(done.item.id == item_id for done in state.compactions):
+        return reverted
+    return (e.ItemDeleted(item_id=item_id), *reverted)
+
+
 def _refuse_duplicates(state: Conversation, items: Sequence[Item]) -> None:
-    seen: set[str] = set()
+    on_line = state.turn_on_line
+    seen = {item.id for item in on_line.input} if on_line else set()
     for item in items:
         if item.id in seen or state.item(item.id) is not None:
             raise DuplicateItem(item.id)
@@ -238,11 +252,21 @@ def _with_crossing(
 ) -> tuple[e.Event, ...]:
     """``granted``, and a crossing of the budget if they cause one: one commit, nothing to lose."""
     for event in granted:
-        if not isinstance(event, e.ItemsAdded | e.TurnCompleted):
+        if isinstance(event, e.CompactionReverted):
+            tokens = _tokens_without(state, granted)
+        elif isinstance(event, e.ItemsAdded | e.TurnCompleted):
+            tokens = tokens_after(state, event)
+        else:
             continue
-        tokens = tokens_after(state, event)
         if tokens > state.tokens and budget.crossed(
             tokens=tokens, budget=policy.tokens_budget, last=state.crossed
         ):
             return (*granted, e.BudgetCrossed(tokens=tokens, budget=policy.tokens_budget))
     return granted
+
+
+def _tokens_without(state: Conversation, granted: tuple[e.Event, ...]) -> int:
+    """Size of the next window after deletions, which add nothing to the line."""
+    for event in granted:
+        state = evolve(state, event, at=datetime.min.replace(tzinfo=UTC), sequence=0)
+    return state.tokens

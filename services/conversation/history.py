@@ -21,7 +21,7 @@ class Item(msgspec.Struct, frozen=True):
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """One request to the model and its outcome; ``status`` as in the contract's Response.
 
-    ``line_end`` is the length of the line once the turn's items had joined it.
+    ``line_end`` is the length of the line once the turn had ended, with its items or without.
     """
 
     id: str
@@ -41,6 +41,11 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     error_message: str | None = None
     ended_at: datetime | None = None
     line_end: int = 0
+
+    @property
+    def joined(self) -> bool:
+        """Whether its items are on the line."""
+        return self.on_line and self.status in {"completed", "incomplete"}
 
 
 class Compaction(msgspec.Struct, frozen=True, kw_only=True):

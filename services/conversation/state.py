@@ -62,8 +62,10 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     def listed(self, start: int, *, descending: bool) -> Iterator[Item]:
         """Items that have not left the line, from position ``start`` on."""
         if descending:
+            start = min(start, len(self.line) - 1)
             walk = enumerate(self.line.downwards(start))
             return (item for step, item in walk if start - step not in self.removed)
+        start = max(start, 0)
         walk = enumerate(self.line.upwards(start))
         return (item for step, item in walk if start + step not in self.removed)
 
@@ -136,6 +138,7 @@ def evolve(state: Conversation, event: e.Event, *, at: datetime, sequence: int) 
                 error_code=event.code,
                 error_message=event.message,
                 ended_at=at,
+                line_end=len(state.line),
             )
         case e.ResponseDeleted():
             return change(state, responses_deleted=state.responses_deleted | {event.response_id})
@@ -201,9 +204,10 @@ def _without(state: Conversation, item_id: str) -> Conversation:
     position, item = state.position(item_id), state.line.get(item_id)
     if position is None or item is None:
         return state
-    return msgspec.structs.replace(
-        state, removed=state.removed | {position}, tokens=max(0, state.tokens - item.tokens)
-    )
+    newest = state.compactions[-1] if state.compactions else None
+    summarised = newest is not None and position < newest.covered and item_id not in newest.kept
+    tokens = state.tokens if summarised else max(0, state.tokens - item.tokens)
+    return msgspec.structs.replace(state, removed=state.removed | {position}, tokens=tokens)
 
 
 def _completed(state: Conversation, event: e.TurnCompleted, *, at: datetime) -> Conversation:

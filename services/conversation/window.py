@@ -27,7 +27,10 @@ def of_line(
         before += [
             item
             for item_id in newest.kept
-            if (item := line.get(item_id)) is not None and line.position(item_id) not in removed
+            if (item := line.get(item_id)) is not None
+            and (position := line.position(item_id)) is not None
+            and position < start
+            and position not in removed
         ]
     superseded = {c.position for c in compactions}
     later = (

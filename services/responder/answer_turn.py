@@ -122,11 +122,11 @@ class TurnAnswerer:
         relay = Relay(ids.item_id)
         try:
             answer = await self._ask(asked, loaded.state, turn, relay, deltas)
+            output = self._intake.output(relay.output(answer.items))
         except ModelRefused as refused:
             return _refused_by_model(refused)
-        except ModelUnavailable as error:
-            answer = _failed(str(error), turn)
-        output = self._intake.output(relay.output(answer.items))
+        except (ModelUnavailable, msgspec.MsgspecError) as error:
+            answer, output = _failed(_told(error), turn), ()
         turn = msgspec.structs.replace(
             turn,
             status=answer.status,
@@ -224,11 +224,12 @@ class TurnAnswerer:
         relay = Relay(ids.item_id)
         try:
             answer = await self._ask(asked, state, turn, relay, deltas)
+            output = self._intake.output(relay.output(answer.items))
         except ModelRefused as refused:
             await self._fail(asked, turn, relay, refused.message, code=_code(refused))
             return _refused_by_model(refused)
-        except ModelUnavailable as error:
-            return await self._fail(asked, turn, relay, str(error))
+        except (ModelUnavailable, msgspec.MsgspecError) as error:
+            return await self._fail(asked, turn, relay, _told(error))
         if answer.status == "failed":
             return await self._fail(
                 asked,
@@ -237,7 +238,6 @@ class TurnAnswerer:
                 answer.error_message or "The model failed.",
                 code=answer.error_code or "server_error",
             )
-        output = self._intake.output(relay.output(answer.items))
         return await self._end(
             asked,
             relay,
@@ -402,6 +402,13 @@ def _refused_by_model(refused: ModelRefused) -> Refusal:
         status=refused.status,
         retry_after_s=refused.retry_after_s,
     )
+
+
+def _told(error: Exception) -> str:
+    """What clients are told of a model that failed; of unreadable output, not what it held."""
+    if isinstance(error, msgspec.MsgspecError):
+        return "The model's answer could not be read."
+    return str(error)
 
 
 def _code(refused: ModelRefused) -> str:

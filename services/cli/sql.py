@@ -1,0 +1,164 @@
+"""``turnlog sql``: one read-only statement, answered by the projector from its views."""
+
+import asyncio
+import csv
+import sys
+from urllib.parse import urlsplit
+
+import click
+import msgspec
+import nats
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+
+from schemas import subjects
+from schemas.queries import Sql, SqlAnswer
+from services.cli import address, options
+
+CONNECT_S = 2
+MARGIN_S = 5.0
+"""Seconds an answer may take on top of what its question allows."""
+GAP = "  "
+
+
+class StatementFailed(click.ClickException):
+    """The projector says why there are no rows."""
+
+
+class ProjectorUnavailable(click.ClickException):
+    """Nobody answers."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  turnlog sql 'SELECT count(*) FROM turns'
+  turnlog sql 'DESCRIBE items'
+  turnlog sql "SELECT model, sum(total_tokens) AS tokens FROM token_usage GROUP BY ALL"
+  turnlog sql "FROM turns WHERE status = 'failed' ORDER BY ended_at DESC LIMIT 10"
+  turnlog sql --format csv 'FROM conversations' > conversations.csv
+  turnlog sql --format jsonl - < report.sql | jq .model
+"""
+)
+@click.argument("statement")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "jsonl"]),
+    default="table",
+    show_default=True,
+    help="How rows are written.",
+)
+@click.option("--rows-max", default=10_000, show_default=True, help="Most rows to fetch.")
+@click.option("--time-s-max", default=30.0, show_default=True, help="Seconds it may run.")
+@options.running_nats_url
+@options.data_dir
+def sql(statement: str, *, form: str, rows_max: int, time_s_max: float) -> None:
+    """Ask the views one read-only STATEMENT (DuckDB SQL); - reads it from standard input.
+
+    Tables: conversations, items, turns, token_usage. The answer has everything that was in the log
+    when it was asked.
+    """
+    text = sys.stdin.read() if statement == "-" else statement
+    question = Sql(statement=text, rows_max=rows_max, time_s_max=time_s_max)
+    answer = asyncio.run(ask(address.nats_url(), question))
+    if answer.error is not None:
+        raise StatementFailed(answer.error)
+    write(answer, form)
+    if answer.truncated:
+        click.echo(f"only the first {len(answer.rows)} rows are shown", err=True)
+
+
+async def ask(nats_url: str, question: Sql) -> SqlAnswer:
+    """The answer to ``question`` that knows everything written before it was asked."""
+    try:
+        client = await nats.connect(
+            nats_url,
+            name="turnlog sql",
+            allow_reconnect=False,
+            connect_timeout=CONNECT_S,
+            error_cb=_ignore,
+        )
+    except (nats.errors.Error, OSError, TimeoutError) as error:
+        # The URL may hold a token.
+        host = urlsplit(nats_url).netloc.rpartition("@")[2]
+        raise ProjectorUnavailable(f"no Turnlog answers at {host}") from error
+    try:
+        return await _ask(client, question)
+    except nats.js.errors.NotFoundError as error:
+        raise ProjectorUnavailable("the server has no log of Turnlog's") from error
+    except nats.errors.NoRespondersError as error:
+        raise ProjectorUnavailable("no projector runs: see `turnlog projector --help`") from error
+    except (nats.errors.Error, TimeoutError) as error:
+        raise ProjectorUnavailable("the projector did not answer in time") from error
+    finally:
+        await client.close()
+
+
+async def _ask(client: Client, question: Sql) -> SqlAnswer:
+    info = await client.jetstream().stream_info(subjects.CONVERSATIONS)
+    question = msgspec.structs.replace(question, sequence=info.state.last_seq)
+    answer = await client.request(
+        subjects.ask("sql"),
+        msgspec.json.encode(question),
+        timeout=question.wait_s + question.time_s_max + MARGIN_S,
+    )
+    return msgspec.json.decode(answer.data, type=SqlAnswer)
+
+
+async def _ignore(_error: Exception) -> None:
+    """What goes wrong is raised where it was asked for; nats-py would log it as well."""
+
+
+def write(answer: SqlAnswer, form: str) -> None:
+    """Rows to standard output."""
+    match form:
+        case "csv":
+            lines = csv.writer(sys.stdout)
+            lines.writerow(answer.columns)
+            lines.writerows([[_written(value) for value in row] for row in answer.rows])
+        case "json":
+            click.echo(msgspec.json.format(msgspec.json.encode(_objects(answer))).decode())
+        case "jsonl":
+            for row in _objects(answer):
+                click.echo(msgspec.json.encode(row).decode())
+        case _ if sys.stdout.isatty():
+            _write_table(answer)
+        case _:
+            _write_aligned(answer)
+
+
+def _objects(answer: SqlAnswer) -> list[dict[str, object]]:
+    return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+
+
+def _write_table(answer: SqlAnswer) -> None:
+    from rich import box, console, table, text  # noqa: PLC0415 - only a terminal needs it
+
+    count = f"{len(answer.rows)} row{'' if len(answer.rows) == 1 else 's'}"
+    shown = table.Table(box=box.SIMPLE_HEAD, caption=f"{count} at sequence {answer.sequence}")
+    for name in answer.columns:
+        shown.add_column(text.Text(name), overflow="fold")
+    for row in answer.rows:
+        shown.add_row(*(text.Text(_shown(value)) for value in row))
+    console.Console().print(shown)
+
+
+def _write_aligned(answer: SqlAnswer) -> None:
+    rows = [[_shown(value) for value in row] for row in answer.rows]
+    widths = [max(map(len, column)) for column in zip(answer.columns, *rows, strict=True)]
+    for row in (answer.columns, ["-" * width for width in widths], *rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo(GAP.join(cells).rstrip())
+
+
+def _shown(value: object) -> str:
+    """A value for people: on one line, and never nothing."""
+    return "NULL" if value is None else _written(value).replace("\n", "\\n")
+
+
+def _written(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

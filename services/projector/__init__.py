@@ -1,0 +1,1 @@
+"""PROCESS: follows the log into DuckDB tables and answers questions about them."""

@@ -1,0 +1,59 @@
+"""What a view is: a module of ``views/`` that turns facts into rows, and the ``.sql`` beside it.
+
+The module never opens the database. The ``.sql`` begins with the tables, whose comments are the
+reference of their columns; a statement ``-- name: added`` of the view ``items`` reads the rows
+given for it from the table ``items_added``.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import pyarrow as pa
+
+from services.projector.facts import Batch
+
+TABLES = "tables"
+"""Name of the statements that make a view's tables in an empty database."""
+
+BIGINT: pa.DataType = pa.int64()
+BOOLEAN: pa.DataType = pa.bool_()
+INTEGER: pa.DataType = pa.int32()
+TEXT: pa.DataType = pa.string()
+"""Of strings, and of bytes that are UTF-8."""
+TIME: pa.DataType = pa.timestamp("us")
+"""Of microseconds since 1970, UTC."""
+
+Row: TypeAlias = tuple[object, ...]
+
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+class View(Protocol):
+    """What a module of ``views/`` has."""
+
+    __file__: str | None
+    VERSION: int
+    """Another number than the stored one: the database is built again from the log."""
+    INCOMING: dict[str, pa.Schema]
+    """The rows each statement reads, in the order the statements are executed in."""
+
+    def changes(self, batch: Batch) -> dict[str, Sequence[Row]]:
+        """Rows for every statement."""
+
+
+def name(view: View) -> str:
+    """The view's name: its module's and its ``.sql``'s."""
+    return _path(view).stem
+
+
+def statements(view: View) -> dict[str, str]:
+    """The statements beside the view's module, by name."""
+    _, *sections = _NAME.split(_path(view).read_text())
+    return dict(zip(sections[::2], sections[1::2], strict=True))
+
+
+def _path(view: View) -> Path:
+    assert view.__file__ is not None
+    return Path(view.__file__).with_suffix(".sql")

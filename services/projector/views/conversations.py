@@ -1,0 +1,88 @@
+"""One row per conversation: all its changes in a batch are merged here, and applied once."""
+
+from collections.abc import Sequence
+
+import msgspec
+import pyarrow as pa
+
+from schemas import events as e
+from services.projector.facts import Batch, Fact
+from services.projector.view import BIGINT, BOOLEAN, INTEGER, TEXT, TIME, Row
+
+VERSION = 1
+
+INCOMING = {
+    "changed": pa.schema(
+        {
+            "conversation_id": TEXT,
+            "project": TEXT,
+            "hidden": BOOLEAN,
+            "created_at": TIME,
+            "updated_at": TIME,
+            "deleted_at": TIME,
+            "metadata": TEXT,
+            "items": INTEGER,
+            "turns": INTEGER,
+            "tokens": BIGINT,
+            "sequence": BIGINT,
+        }
+    )
+}
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+class _Changed(msgspec.Struct, gc=False):
+    """A conversation's changes; ``items`` and ``turns`` are what to add to it."""
+
+    conversation_id: str
+    project: str
+    hidden: bool
+    created_at: int
+    updated_at: int
+    deleted_at: int | None = None
+    metadata: bytes | None = None
+    items: int = 0
+    turns: int = 0
+    tokens: int = 0
+    sequence: int = 0
+
+
+def changes(batch: Batch) -> dict[str, Sequence[Row]]:
+    """One row per conversation the batch is about."""
+    rows: dict[tuple[str, str], _Changed] = {}
+    for fact in batch.facts:
+        key = (fact.project, fact.conversation_id)
+        row = rows.get(key)
+        if row is None:
+            row = _Changed(fact.conversation_id, fact.project, False, fact.at, fact.at)
+            rows[key] = row
+        row.updated_at = fact.at
+        row.tokens = fact.outline.tokens
+        row.sequence = fact.sequence
+        _apply(row, fact)
+    return {"changed": [msgspec.structs.astuple(row) for row in rows.values()]}
+
+
+def _apply(row: _Changed, fact: Fact) -> None:
+    match fact.event:
+        case e.TurnRequested():
+            row.turns += 1
+        case e.TurnCompleted() as completed:
+            if fact.turn is not None and fact.turn.request.on_line:
+                row.items += len(fact.turn.request.items) + len(completed.items)
+        case e.ConversationCreated() as created:
+            row.hidden = created.hidden
+            row.metadata = _encode(created.metadata)
+        case e.ItemsAdded() as added:
+            row.items += len(added.items)
+        case e.ItemDeleted() | e.CompactionReverted():
+            row.items -= 1
+        case e.ConversationCompacted():
+            row.items += 1
+        case e.ConversationUpdated() as updated:
+            row.metadata = _encode(updated.metadata)
+        case e.ConversationDeleted():
+            row.deleted_at = fact.at
+        case e.TurnStarted() | e.TurnFailed() | e.ResponseDeleted() | e.BudgetCrossed():
+            pass

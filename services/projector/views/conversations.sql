@@ -1,0 +1,38 @@
+-- name: tables
+
+-- One row per conversation, deleted and hidden ones included.
+CREATE TABLE conversations (
+    conversation_id VARCHAR,   -- conv_…; unique within its project
+    project         VARCHAR,   -- tenant; 'default' without API keys
+    hidden          BOOLEAN,   -- true: only carries a chain of responses, has no items on its line
+    created_at      TIMESTAMP, -- UTC, of its first commit
+    updated_at      TIMESTAMP, -- UTC, of its latest commit
+    deleted_at      TIMESTAMP, -- UTC; NULL while clients may address it
+    metadata        JSON,      -- object of strings, as the client set it: metadata ->> 'topic'
+    items           INTEGER,   -- items standing on its line: joined, and not deleted since
+    turns           INTEGER,   -- turns admitted, whatever became of them
+    tokens          BIGINT,    -- model tokens of the next window before new input
+    sequence        BIGINT     -- stream sequence of its latest commit
+);
+
+-- name: changed
+
+MERGE INTO conversations USING conversations_changed AS changed
+ON conversations.conversation_id = changed.conversation_id
+    AND conversations.project = changed.project
+WHEN MATCHED THEN UPDATE SET
+    updated_at = changed.updated_at,
+    deleted_at = coalesce(changed.deleted_at, conversations.deleted_at),
+    metadata = coalesce(changed.metadata, conversations.metadata),
+    items = conversations.items + changed.items,
+    turns = conversations.turns + changed.turns,
+    tokens = changed.tokens,
+    sequence = changed.sequence
+WHEN NOT MATCHED THEN INSERT (
+    conversation_id, project, hidden, created_at, updated_at, deleted_at, metadata, items, turns,
+    tokens, sequence
+) VALUES (
+    changed.conversation_id, changed.project, changed.hidden, changed.created_at,
+    changed.updated_at, changed.deleted_at, coalesce(changed.metadata, '{}'), changed.items,
+    changed.turns, changed.tokens, changed.sequence
+);

@@ -1,0 +1,452 @@
+import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
+
+from schemas import events as e
+from services.compactor import summary
+from services.conversation import commands as c
+from services.conversation.compaction import plan
+from services.conversation.decide import Policy, before_input, decide
+from services.conversation.history import item_of
+from services.conversation.refusals import (
+    CompactionSuperseded,
+    DuplicateItem,
+    ToolCallMissing,
+)
+from services.conversation.window import check
+from tests.builders import (
+    CONVERSATION_ID,
+    PROPERTY,
+    added,
+    call,
+    compact,
+    compacted,
+    compaction_item,
+    completed,
+    created,
+    ids_of,
+    listed,
+    message,
+    output,
+    raw,
+    request,
+    requested,
+    said,
+    state_of,
+)
+from tests.specification import given
+
+SUMMARY = compaction_item("cmp_1", tokens=2)
+SECOND = compaction_item("cmp_2", tokens=3)
+
+TALK = (
+    created(),
+    added(
+        message("msg_1", tokens=10),
+        said("msg_2", tokens=10),
+        message("msg_3", tokens=10),
+        said("msg_4", tokens=10),
+    ),
+)
+
+
+def covering(state, budget):
+    """What a plan would summarise, and what it would leave."""
+    planned = plan(state, tokens_budget=budget)
+    if planned is None:
+        return None
+    return ids_of(planned.items), ids_of(state.line.between(planned.covered, len(state.line)))
+
+
+# Planning
+
+
+def test_the_recent_part_of_the_line_that_fits_its_share_is_kept():
+    assert covering(state_of(*TALK), 70) == (["msg_1", "msg_2"], ["msg_3", "msg_4"])
+
+
+def test_nothing_is_planned_when_everything_is_recent():
+    assert covering(state_of(*TALK), 1_000) is None
+
+
+def test_nothing_is_planned_for_an_empty_line():
+    assert covering(state_of(created()), 10) is None
+
+
+def test_the_line_is_cut_where_a_user_speaks():
+    state = state_of(*TALK)
+    assert covering(state, 100) == (["msg_1", "msg_2"], ["msg_3", "msg_4"])
+
+
+def test_the_whole_line_is_covered_when_its_last_turn_alone_is_too_large():
+    assert covering(state_of(*TALK), 10) == (["msg_1", "msg_2", "msg_3", "msg_4"], [])
+
+
+def test_a_plan_says_what_it_was_read_from():
+    state = state_of(*TALK, e.ItemDeleted(item_id="msg_2"))
+    planned = plan(state, tokens_budget=70)
+    assert (
+        planned.carried,
+        planned.covered,
+        planned.after,
+        planned.removed,
+        planned.tokens_before,
+        planned.tokens_kept,
+    ) == ("", 2, None, frozenset({1}), 30, 20)
+    assert ids_of(planned.items) == ["msg_1"]
+
+
+def test_a_call_that_waits_for_its_output_at_the_end_of_the_line_stays():
+    state = state_of(
+        created(), added(message("msg_1", tokens=50)), added(call("call_1", tokens=50))
+    )
+    assert covering(state, 10) is None
+
+
+def test_a_call_that_waits_for_its_output_stays_when_a_user_has_spoken_since():
+    state = state_of(
+        created(),
+        added(message("msg_1", tokens=50), call("call_1", tokens=50), message("msg_2", tokens=1)),
+    )
+    planned = covering(state, 10)
+    covered = planned[0] if planned else []
+    assert "fc_call_1" not in covered
+
+
+def test_a_pair_is_not_split_by_a_user_who_spoke_in_between():
+    state = state_of(
+        created(),
+        added(
+            message("msg_1", tokens=10),
+            call("call_1", tokens=1),
+            message("msg_2", tokens=1),
+            output("call_1", tokens=1),
+            said("msg_3", tokens=1),
+        ),
+    )
+    assert covering(state, 10) == (
+        ["msg_1", "fc_call_1", "msg_2", "fco_call_1", "msg_3"],
+        [],
+    )
+
+
+def test_a_second_plan_summarises_only_what_no_summary_covers():
+    state = state_of(
+        *TALK,
+        compacted(SUMMARY, covered=4, before=40, after=2),
+        added(message("msg_5", tokens=10), said("msg_6", tokens=10)),
+        added(message("msg_7", tokens=1)),
+    )
+    planned = plan(state, tokens_budget=10)
+    assert ids_of(planned.items) == ["msg_5", "msg_6"]
+    assert (planned.carried, planned.after) == ("What was said.", "cmp_1")
+
+
+def test_a_summary_that_outgrew_its_share_is_summarised_with_the_rest():
+    state = state_of(
+        *TALK,
+        compacted(compaction_item("cmp_1", tokens=5), covered=4, before=40, after=5),
+        added(message("msg_5", tokens=10), said("msg_6", tokens=10)),
+    )
+    planned = plan(state, tokens_budget=10)
+    assert (ids_of(planned.items), planned.carried) == (["cmp_1", "msg_5", "msg_6"], "")
+
+
+def test_a_compaction_item_that_a_client_brought_along_is_not_lost_in_the_next_summary():
+    state = state_of(
+        created(),
+        added(compaction_item("cmp_client", tokens=10), message("msg_1", tokens=10)),
+        added(message("msg_2", tokens=1)),
+    )
+    assert covering(state, 10) == (["cmp_client", "msg_1"], ["msg_2"])
+
+
+SCRIPTS = st.lists(
+    st.lists(st.sampled_from(["user", "assistant", "call", "calls"]), min_size=1, max_size=5),
+    max_size=6,
+)
+
+
+def script(parts):
+    """A line of whole turns: what is said, calls with their outputs."""
+    items = []
+    for turn, kinds in enumerate(parts):
+        items.append(message(f"msg_{turn}", tokens=turn % 3 + 1))
+        for step, kind in enumerate(kinds):
+            name = f"{turn}_{step}"
+            match kind:
+                case "user":
+                    items.append(message(f"msg_{name}", tokens=2))
+                case "assistant":
+                    items.append(said(f"msg_{name}", tokens=3))
+                case "call":
+                    items += [call(name, tokens=2), output(name, tokens=4)]
+                case "calls":
+                    names = [f"{name}_a", f"{name}_b"]
+                    items += [call(each) for each in names]
+                    items += [output(each) for each in reversed(names)]
+    return tuple(items)
+
+
+@PROPERTY
+@for_all(SCRIPTS, st.integers(1, 120))
+def test_no_plan_splits_a_call_from_its_output_and_none_keeps_more_than_its_share(parts, budget):
+    items = script(parts)
+    state = state_of(created(), added(*items))
+    planned = plan(state, tokens_budget=budget)
+    if planned is None:
+        return
+    kept = items[planned.covered :]
+    assert planned.items == items[: planned.covered]
+    assert sum(item.tokens for item in kept) == planned.tokens_kept <= budget * 0.3
+    check((), planned.items)
+    check((SUMMARY,), kept)
+
+
+@PROPERTY
+@for_all(SCRIPTS, st.integers(1, 9), st.integers(1, 40))
+def test_two_summaries_and_what_is_kept_are_the_whole_line_once(parts, later, budget):
+    history = (created(), added(*script(parts)))
+    first = plan(state_of(*history), tokens_budget=budget)
+    if first is None:
+        return
+    grown = state_of(
+        *history,
+        compacted(SUMMARY, covered=first.covered, before=first.tokens_before, after=2),
+        added(*(message(f"msg_later_{number}", tokens=3) for number in range(later))),
+    )
+    second = plan(grown, tokens_budget=budget)
+    covered = second.covered if second else first.covered
+    told = ids_of(first.items)
+    told += [item_id for item_id in ids_of(second.items) if item_id != "cmp_1"] if second else []
+    told += [item.id for item in grown.line.upwards(covered) if item.id != "cmp_1"]
+    assert told == [item_id for item_id in listed(grown) if item_id != "cmp_1"]
+
+
+# Granting
+
+
+def test_a_compaction_replaces_what_it_covers_in_the_window_and_nothing_on_the_line():
+    done = (
+        given(*TALK)
+        .when(compact(SUMMARY, covered=2, before_tokens=40, after_tokens=22))
+        .then(compacted(SUMMARY, covered=2, before=40, after=22))
+    )
+    assert ids_of(done.state.window()) == ["cmp_1", "msg_3", "msg_4"]
+    assert listed(done.state) == ["msg_1", "msg_2", "msg_3", "msg_4", "cmp_1"]
+    assert done.state.tokens == 22
+
+
+def test_a_compaction_granted_before_grants_nothing():
+    history = given(*TALK, compacted(SUMMARY, covered=2, before=40, after=22))
+    history.when(compact(SUMMARY, covered=2)).then()
+
+
+def test_a_compaction_keeps_what_came_while_it_was_made():
+    done = given(
+        *TALK,
+        added(message("msg_5", tokens=7)),
+        compacted(SUMMARY, covered=2, before=40, after=22),
+    )
+    assert ids_of(done.state.window()) == ["cmp_1", "msg_3", "msg_4", "msg_5"]
+    assert done.state.tokens == 29
+
+
+@pytest.mark.parametrize(
+    ("since", "command"),
+    [
+        ((e.ItemDeleted(item_id="msg_1"),), compact(SUMMARY, covered=2)),
+        (
+            (compacted(SECOND, covered=2, before=40, after=23),),
+            compact(SUMMARY, covered=2),
+        ),
+        (
+            (
+                compacted(SECOND, covered=2, before=40, after=23),
+                e.CompactionReverted(item_id="cmp_2"),
+            ),
+            compact(SUMMARY, covered=4, after="cmp_2"),
+        ),
+        ((e.ConversationDeleted(),), compact(SUMMARY, covered=2)),
+    ],
+    ids=["item_deleted_beneath", "another_came", "its_ground_was_reverted", "conversation_deleted"],
+)
+def test_a_compaction_of_what_the_line_no_longer_is_is_refused(since, command):
+    given(*TALK, *since).when(command).refuses(CompactionSuperseded)
+
+
+def test_an_item_deleted_above_what_is_covered_does_not_matter():
+    history = given(*TALK, e.ItemDeleted(item_id="msg_4"))
+    history.when(compact(SUMMARY, covered=2)).then(
+        compacted(SUMMARY, covered=2, before=10, after=2)
+    )
+
+
+def test_a_hidden_conversation_is_not_compacted():
+    history = given(created(hidden=True), added(message("msg_1"), said("msg_2")))
+    history.when(compact(SUMMARY, covered=2)).refuses(CompactionSuperseded)
+
+
+def test_deleting_the_compaction_item_restores_the_identical_earlier_window():
+    before = state_of(*TALK)
+    done = (
+        given(*TALK, compacted(SUMMARY, covered=2, before=40, after=22))
+        .when(c.DeleteItem(item_id="cmp_1"))
+        .then(e.CompactionReverted(item_id="cmp_1"))
+    )
+    assert done.state.window() == before.window()
+    assert [bytes(item.raw) for item in done.state.window()] == [
+        bytes(item.raw) for item in before.window()
+    ]
+    assert done.state.tokens == before.tokens
+    assert listed(done.state) == listed(before)
+
+
+def test_deleting_the_newest_of_two_compactions_restores_the_one_before():
+    once = (*TALK, compacted(SUMMARY, covered=2, before=40, after=22))
+    twice = (*once, compacted(SECOND, covered=4, before=22, after=3))
+    assert ids_of(state_of(*twice).window()) == ["cmp_2"]
+    done = (
+        given(*twice)
+        .when(c.DeleteItem(item_id="cmp_2"))
+        .then(e.CompactionReverted(item_id="cmp_2"))
+    )
+    assert done.state.window() == state_of(*once).window()
+
+
+def test_deleting_an_older_compaction_leaves_the_newest_in_force():
+    twice = (
+        *TALK,
+        compacted(SUMMARY, covered=2, before=40, after=22),
+        compacted(SECOND, covered=4, before=22, after=3),
+    )
+    done = (
+        given(*twice)
+        .when(c.DeleteItem(item_id="cmp_1"))
+        .then(e.CompactionReverted(item_id="cmp_1"))
+    )
+    assert ids_of(done.state.window()) == ["cmp_2"]
+    assert ids_of(done.state.listed(0, descending=False)) == [
+        "msg_1",
+        "msg_2",
+        "msg_3",
+        "msg_4",
+        "cmp_2",
+    ]
+
+
+def test_a_compaction_item_a_client_added_is_deleted_like_any_item():
+    history = given(created(), added(compaction_item("cmp_9")))
+    history.when(c.DeleteItem(item_id="cmp_9")).then(e.ItemDeleted(item_id="cmp_9"))
+
+
+def test_a_compacted_item_stays_listed_and_its_id_taken():
+    history = given(*TALK, compacted(SUMMARY, covered=2, before=40, after=22))
+    history.when(c.AddItems(items=(message("msg_1"),))).refuses(DuplicateItem)
+
+
+def test_a_turn_cannot_bring_an_id_that_is_on_the_line_beneath_a_compaction():
+    history = given(*TALK, compacted(SUMMARY, covered=2, before=40, after=22))
+    history.when(request("resp_1", message("msg_1"))).refuses(DuplicateItem)
+
+
+def test_an_item_deleted_after_its_compaction_is_out_of_the_very_next_window():
+    history = (*TALK, compacted(SUMMARY, covered=2, before=40, after=22))
+    granted = decide(
+        state_of(*history),
+        c.DeleteItem(item_id="msg_1"),
+        conversation_id=CONVERSATION_ID,
+        policy=Policy(),
+    )
+    # The summary tells what msg_1 said, so it has to go as well.
+    assert ids_of(state_of(*history, *granted).window()) == ["msg_2", "msg_3", "msg_4"]
+
+
+def test_deleting_an_item_beneath_a_summary_leaves_the_size_of_the_window_right():
+    state = state_of(
+        created(),
+        added(message("msg_1", tokens=1_000), message("msg_2", tokens=10)),
+        compacted(SUMMARY, covered=1, before=1_010, after=12),
+        e.ItemDeleted(item_id="msg_1"),
+    )
+    assert state.tokens == sum(item.tokens for item in state.window())
+
+
+def test_a_compaction_sees_outputs_that_came_after_it_was_planned():
+    history = (
+        created(),
+        added(message("msg_1", tokens=50), call("call_1", tokens=50), message("msg_2", tokens=1)),
+    )
+    planned = plan(state_of(*history), tokens_budget=10)
+    events = history
+    if planned is not None:
+        events = (*history, compacted(SUMMARY, covered=planned.covered, before=101, after=3))
+    state = state_of(*events)
+    try:
+        check(state.window(), (output("call_1"),))
+    except ToolCallMissing as refused:
+        raise AssertionError("a compaction made a legal request illegal") from refused
+
+
+def test_kept_items_stay_in_front_and_are_told_once():
+    state = state_of(
+        *TALK,
+        compacted(SUMMARY, covered=3, before=40, after=22, kept=("msg_1",)),
+    )
+    assert ids_of(state.window()) == ["cmp_1", "msg_1", "msg_4"]
+
+
+def test_a_kept_item_that_was_deleted_and_added_again_is_told_once():
+    state = state_of(
+        *TALK,
+        compacted(SUMMARY, covered=3, before=40, after=22, kept=("msg_1",)),
+        e.ItemDeleted(item_id="msg_1"),
+        added(message("msg_1", "again")),
+    )
+    assert ids_of(state.window()) == ["cmp_1", "msg_4", "msg_1"]
+
+
+def test_a_chain_from_before_a_compaction_does_not_see_it():
+    state = state_of(
+        created(),
+        requested("resp_1", message("msg_1")),
+        completed("resp_1", said("msg_2")),
+        compacted(SUMMARY, covered=2, before=2, after=2),
+        requested("resp_2", message("msg_3")),
+        completed("resp_2", said("msg_4")),
+    )
+    assert ids_of(before_input(state, on_line=False, parent="resp_1")) == ["msg_1", "msg_2"]
+    assert ids_of(before_input(state, on_line=False, parent="resp_2")) == [
+        "cmp_1",
+        "msg_3",
+        "msg_4",
+    ]
+
+
+def test_a_summary_is_asked_for_with_the_items_it_covers_as_they_are():
+    state = state_of(*TALK)
+    planned = plan(state, tokens_budget=70)
+    asked = summary.call(planned, "simulator")
+    assert asked.items[:-1] == planned.items
+    assert asked.items[-1].role == "user"
+    assert summary.joined(planned, "Later.") == "Later."
+    assert summary.worth_it(planned, 19)
+    assert not summary.worth_it(planned, 20)
+
+
+def test_the_text_of_a_summary_is_all_the_text_of_its_messages():
+    refusal = item_of(
+        raw(
+            {
+                "id": "msg_3",
+                "type": "message",
+                "status": "completed",
+                "content": [{"type": "refusal", "refusal": "No."}],
+                "role": "assistant",
+            }
+        ),
+        1,
+    )
+    answer = (said("msg_1", "One."), call("call_1"), said("msg_2", " Two. "), refusal)
+    assert summary.answered_text(answer) == "One.\n Two."
+    assert summary.answered_text(()) == ""

@@ -1,0 +1,47 @@
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import nats
+import pytest
+from nats.aio.client import Client
+
+from schemas import subjects
+from services.journal import streams
+from services.projector.database import Database
+from services.projector.settings import ProjectorSettings
+from tests.projector.serving import Server
+
+
+@pytest.fixture
+def open_database(tmp_path: Path) -> Iterator[Callable[[str], Database]]:
+    """Opens the views in a folder of that name; all are closed after the test."""
+    opened: list[Database] = []
+
+    def open_one(name: str = "views") -> Database:
+        database = Database(ProjectorSettings(data_dir=str(tmp_path / name)))
+        opened.append(database)
+        return database
+
+    yield open_one
+    for database in opened:
+        database.close()
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("nats"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def client(nats_server: Server) -> AsyncIterator[Client]:
+    """A connection to a server with an empty log."""
+    connected = await nats.connect(nats_server.url)
+    await streams.declare(connected)
+    await connected.jetstream().delete_stream(subjects.CONVERSATIONS)
+    await streams.declare(connected)
+    yield connected
+    await connected.close()
+

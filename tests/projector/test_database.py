@@ -1,0 +1,261 @@
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schemas import envelope
+from services.conversation.history import Turn
+from services.projector.database import (
+    FILE,
+    CheckpointMoved,
+    CommitUnreadable,
+    Database,
+    ViewsInUse,
+)
+from services.projector.settings import ProjectorSettings
+from tests.builders import added, completed, created, message, requested, said
+from tests.projector.builders import (
+    KINDS,
+    NAME,
+    Action,
+    Log,
+    applied,
+    contents,
+    played,
+    rows,
+)
+from tests.projector.serving import held
+
+ACTIONS = st.lists(
+    st.builds(Action, st.integers(0, 2), st.integers(0, KINDS - 1), st.integers(0, 5)),
+    min_size=1,
+    max_size=60,
+)
+HISTORIES = settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def opened(directory: Path) -> Database:
+    return Database(ProjectorSettings(data_dir=str(directory)))
+
+
+def story() -> Log:
+    log = Log()
+    log.commit("c1", created(), added(message("m1")))
+    log.commit("c1", requested("r1", message("m2")))
+    log.commit("c1", completed("r1", said("s1")))
+    return log
+
+
+def in_slices(database: Database, messages: Sequence[object], cuts: random.Random) -> Database:
+    """Deliver in batches of any size, some twice, and close and open the file now and then."""
+    position = 0
+    while position < len(messages):
+        size = cuts.randint(1, 8)
+        again = cuts.randint(0, min(position, 5))
+        database.apply(messages[position - again : position + size], log=NAME)
+        if cuts.random() < 0.2:
+            database.close()
+            database = opened(database.path.parent)
+        position += size
+    return database
+
+
+@HISTORIES
+@given(actions=ACTIONS, cuts=st.randoms(use_true_random=False))
+def test_however_a_log_is_delivered_the_views_are_the_same(tmp_path_factory, actions, cuts):
+    log = played(actions)
+    directory = tmp_path_factory.mktemp("views")
+    once = opened(directory / "once")
+    sliced = in_slices(opened(directory / "sliced"), log.messages, cuts)
+    try:
+        applied(once, log.messages)
+        assert contents(sliced) == contents(once)
+        again = contents(once)
+        applied(once, log.messages)
+        assert contents(once) == again
+        agree_with_folds(once, log)
+    finally:
+        once.close()
+        sliced.close()
+
+
+def agree_with_folds(database: Database, log: Log) -> None:
+    """Every view says what the rules know."""
+    for (project, conversation_id), state in log.states.items():
+        own = f"WHERE project = '{project}' AND conversation_id = '{conversation_id}'"
+        line = [
+            (position, item.id, item.tokens, bytes(item.raw).decode(), position in state.removed)
+            for position, item in enumerate(state.line.upwards(0))
+        ]
+        shown = "position, item_id, tokens, item, deleted_at IS NOT NULL"
+        assert line == rows(
+            database,
+            f"SELECT {shown} FROM items {own} AND position IS NOT NULL ORDER BY position",
+        )
+        shown = "items, turns, tokens, hidden, deleted_at IS NOT NULL, metadata ->> 'n'"
+        turns: list[Turn] = [*state.turns.upwards(0), *state.running]
+        assert rows(database, f"SELECT {shown} FROM conversations {own}") == [
+            (
+                len(state.line) - len(state.removed),
+                len(turns),
+                state.tokens,
+                state.hidden,
+                state.deleted,
+                state.metadata.get("n"),
+            )
+        ]
+        shown = "response_id, status, attempts, parent_response_id, on_line, deleted_at IS NOT NULL"
+        assert rows(database, f"SELECT {shown} FROM turns {own} ORDER BY response_id") == sorted(
+            (
+                turn.id,
+                turn.status,
+                turn.attempt,
+                turn.parent,
+                turn.on_line,
+                turn.id in state.responses_deleted,
+            )
+            for turn in turns
+        )
+
+
+def test_a_rebuild_equals_the_views_it_replaces(open_database):
+    log = story()
+    database = open_database("views")
+    applied(database, log.messages, size=1)
+    before = contents(database)
+
+    database.reset()
+    assert database.sequence == 0
+    assert contents(database)["conversations"].startswith("0:")
+
+    applied(database, log.messages)
+    assert contents(database) == before
+
+
+def test_a_turn_that_runs_while_the_file_is_closed_keeps_its_input(tmp_path):
+    log = story()
+    database = opened(tmp_path)
+    applied(database, log.messages[:2])
+    database.close()
+    database = opened(tmp_path)
+    applied(database, log.messages[2:])
+
+    assert [row[0] for row in rows(database, "SELECT item_id FROM items ORDER BY position")] == [
+        "m1",
+        "m2",
+        "s1",
+    ]
+    database.close()
+
+
+def test_a_batch_is_refused_once_the_stored_sequence_has_moved(open_database):
+    log = story()
+    database = open_database()
+    applied(database, log.messages[:1])
+    cursor = database.cursor()
+    cursor.execute("UPDATE projection SET sequence = 7")
+    cursor.close()
+
+    with pytest.raises(CheckpointMoved):
+        applied(database, log.messages[1:])
+    assert rows(database, "SELECT count(*) FROM turns") == [(0,)]
+
+
+def test_a_batch_of_another_log_is_refused(open_database):
+    log = story()
+    database = open_database()
+    applied(database, log.messages[:1])
+
+    with pytest.raises(CheckpointMoved):
+        database.apply(log.messages[1:], log="another log")
+
+
+@pytest.mark.parametrize(
+    ("payload", "headers"),
+    [
+        (b"no json", {envelope.OUTLINE_HEADER: "{}"}),
+        (b"{}", {envelope.OUTLINE_HEADER: "{}"}),
+        (None, {}),
+        (None, {envelope.OUTLINE_HEADER: "nonsense"}),
+    ],
+    ids=["not JSON", "not a commit", "no outline", "not an outline"],
+)
+def test_an_unreadable_commit_stops_after_everything_before_it(open_database, payload, headers):
+    log = story()
+    readable = len(log.messages)
+    log.store(payload or log.messages[0].payload, headers)
+    log.commit("c2", created())
+    database = open_database()
+
+    with pytest.raises(CommitUnreadable) as caught:
+        applied(database, log.messages)
+    assert caught.value.sequence == readable + 1
+    assert database.sequence == readable
+    assert rows(database, "SELECT count(*) FROM turns") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ('"turn_completed","version":1', '"turn_completed","version":99'),
+        ('"turn_completed"', '"turn_dreamt"'),
+        ('"total_tokens":0', '"total_tokens":"many"'),
+        ('"tokens":[1]', '"tokens":[1,2]'),
+    ],
+    ids=["a version from the future", "an unknown event", "usage that is none", "tokens too many"],
+)
+def test_an_event_that_cannot_be_projected_stops_too(open_database, change):
+    log = story()
+    completion = log.messages.pop()
+    payload = completion.payload.decode().replace(*change).encode()
+    assert payload != completion.payload
+    log.messages.append(completion._replace(payload=payload))
+    database = open_database()
+
+    with pytest.raises(CommitUnreadable) as caught:
+        applied(database, log.messages)
+    assert caught.value.sequence == 3
+    assert database.sequence == 2
+
+
+def test_a_file_of_another_version_is_built_again(tmp_path):
+    database = opened(tmp_path)
+    applied(database, story().messages)
+    cursor = database.cursor()
+    cursor.execute("UPDATE projection SET versions = '{}'")
+    cursor.close()
+    database.close()
+
+    database = opened(tmp_path)
+    assert database.sequence == 0
+    assert rows(database, "FROM items") == []
+    database.close()
+
+
+def test_a_damaged_file_is_built_again(tmp_path):
+    (tmp_path / FILE).write_bytes(b"\0" * 4096)
+    database = opened(tmp_path)
+    assert database.sequence == 0
+    database.close()
+
+
+def test_a_file_in_use_by_another_process_is_left_alone(tmp_path):
+    opened(tmp_path).close()
+    with (
+        held(f"import duckdb; c = duckdb.connect({str(tmp_path / FILE)!r})"),
+        pytest.raises(ViewsInUse),
+    ):
+        opened(tmp_path)
+
+
+def test_no_one_else_can_change_what_the_file_may_do(open_database):
+    cursor = open_database().cursor()
+    with pytest.raises(duckdb.InvalidInputException):
+        cursor.execute("SET enable_external_access = true")
+    cursor.close()

@@ -1,0 +1,195 @@
+"""One process is killed while turns run; the others, and the client, go on."""
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.whole.running import MODEL, Running, folded, listed, texts, until
+from tests.whole.test_streaming import events_of
+
+
+@pytest.fixture(scope="module")
+def wounded(
+    tmp_path_factory: pytest.TempPathFactory, _nothing_is_left: None
+) -> Iterator[Running]:
+    running = Running(tmp_path_factory.mktemp("lost"), tokens_budget="0")
+    try:
+        yield running.start()
+    finally:
+        running.end()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as executor:
+        yield executor
+
+
+def asked(running: Running, **fields: Any) -> httpx2.Response:
+    with running.http() as http:
+        return http.post("/v1/responses", json={"model": MODEL, **fields})
+
+
+def usable(running: Running, conversation_id: str) -> bool:
+    answer = asked(running, input="[[say usable]]", conversation=conversation_id)
+    return answer.status_code == 200 and answer.json()["status"] == "completed"
+
+
+def created(running: Running) -> str:
+    with running.client() as client:
+        return client.conversations.create().id
+
+
+def test_a_killed_responders_turns_end_once_and_are_told(
+    wounded: Running, pool: ThreadPoolExecutor
+):
+    plain, streamed, silent = created(wounded), created(wounded), created(wounded)
+    waiting = pool.submit(
+        asked, wounded, input="[[delay 2]] plain-k", conversation=plain
+    )
+    telling = pool.submit(
+        asked,
+        wounded,
+        input="[[delay 0.1]] [[words 60]] streamed-k",
+        conversation=streamed,
+        stream=True,
+    )
+    # Nothing of this one has reached its client, so that it may be answered by another attempt.
+    quiet = pool.submit(
+        asked, wounded, input="[[error 503]] silent-k", conversation=silent, stream=True
+    )
+    until(lambda: len(wounded.received_with("plain-k")) == 1)
+    until(lambda: len(wounded.received_with("streamed-k")) == 1)
+    until(lambda: wounded.received_with("silent-k"))
+    until(lambda: _deltas(wounded) > 2)
+    wounded.kill("responder")
+
+    answer, stream, third = waiting.result(40), telling.result(40), quiet.result(40)
+    assert answer.status_code == 200
+    assert answer.json()["output"][0]["status"] == "completed"
+    with wounded.http() as http:
+        assert texts(listed(http, plain))[0] == "[[delay 2]] plain-k"
+        assert len(listed(http, plain)) == 2
+        assert listed(http, streamed) == []
+    assert wounded.events(plain)[1:] == ["turn_requested", "turn_started", "turn_completed"]
+    assert wounded.events(streamed)[1:] == ["turn_requested", "turn_failed"]
+    assert len(wounded.received_with("plain-k")) == 2
+    assert len(wounded.received_with("streamed-k")) == 1
+    assert b"event: response.failed\n" in stream.content
+    assert b"event: response.failed\n" in third.content
+    assert wounded.events(silent).count("turn_failed") == 1
+    for conversation_id in (plain, streamed, silent):
+        folded(wounded.commits(conversation_id))
+        assert usable(wounded, conversation_id)
+    wounded.stream = stream.content
+
+
+def _deltas(running: Running) -> int:
+    return running.last_sequences()["DELTAS"]
+
+
+def test_an_interrupted_stream_has_no_gap_in_its_numbers(wounded: Running):
+    # What the test before this one was told.
+    events = events_of(wounded.stream)
+
+    assert events[-1]["response"]["error"]["code"] == "server_error"
+
+
+def test_a_responder_that_is_told_to_stop_finishes_what_it_has(
+    wounded: Running, pool: ThreadPoolExecutor
+):
+    conversation_id = created(wounded)
+    waiting = pool.submit(
+        asked, wounded, input="[[delay 0.5]] drained-k", conversation=conversation_id
+    )
+    until(lambda: wounded.received_with("drained-k"))
+    pid = wounded.kill("responder", signal.SIGTERM)
+
+    assert waiting.result(20).json()["status"] == "completed"
+    until(lambda: pid not in wounded.pids(), wait_s=6)
+    assert wounded.events(conversation_id)[1:] == ["turn_requested", "turn_completed"]
+    assert len(wounded.received_with("drained-k")) == 1
+    assert usable(wounded, conversation_id)
+
+
+def test_a_killed_gateways_turn_is_in_the_log(wounded: Running, pool: ThreadPoolExecutor):
+    plain, streamed = created(wounded), created(wounded)
+    waiting = [
+        pool.submit(asked, wounded, input="[[delay 1]] gateway-k", conversation=plain),
+        pool.submit(
+            asked,
+            wounded,
+            input="[[delay 0.05]] [[words 20]] gateway-k",
+            conversation=streamed,
+            stream=True,
+        ),
+    ]
+    until(lambda: len(wounded.received_with("gateway-k")) == 2)
+    wounded.kill("gateway")
+
+    for each in waiting:
+        with pytest.raises(httpx2.TransportError):
+            each.result(20)
+    for conversation_id in (plain, streamed):
+        until(lambda c=conversation_id: "turn_completed" in wounded.events(c), wait_s=10)
+        assert usable(wounded, conversation_id)
+        with wounded.http() as http:
+            assert len(listed(http, conversation_id)) == 4
+
+
+def test_a_killed_log_is_started_again_and_running_turns_are_told(
+    wounded: Running, pool: ThreadPoolExecutor
+):
+    plain, streamed = created(wounded), created(wounded)
+    waiting = [
+        pool.submit(asked, wounded, input="[[delay 2]] log-k", conversation=plain),
+        pool.submit(
+            asked,
+            wounded,
+            input="[[delay 0.1]] [[words 20]] log-k",
+            conversation=streamed,
+            stream=True,
+        ),
+    ]
+    until(lambda: len(wounded.received_with("log-k")) == 2)
+    before = wounded.last_sequences()
+    wounded.kill("nats-server")
+
+    plain_answer, streamed_answer = (each.result(40) for each in waiting)
+    assert plain_answer.json()["status"] == "completed"
+    assert streamed_answer.content.rstrip().split(b"\n\n")[-1].startswith(b"event: response.")
+    assert wounded.last_sequences()["CONVERSATIONS"] >= before["CONVERSATIONS"]
+    until(lambda: wounded.health()[0] == 200, wait_s=20)
+    for conversation_id in (plain, streamed):
+        assert usable(wounded, conversation_id)
+    assert wounded.sql("SELECT max(sequence) FROM conversations") == [(wounded.last_sequence(),)]
+
+
+def test_killed_views_are_at_the_end_of_the_log_again(wounded: Running):
+    pid = wounded.kill("projector")
+    with wounded.client() as client:
+        made = [client.conversations.create(metadata={"n": str(n)}).id for n in range(50)]
+
+    until(lambda: wounded.health()[0] == 200, wait_s=20)
+    found = wounded.sql("SELECT conversation_id FROM conversations WHERE metadata ->> 'n' != ''")
+    assert sorted(row[0] for row in found) == sorted(made)
+    assert wounded.pid("projector") != pid
+
+
+def test_a_halted_service_makes_the_whole_unhealthy_by_name(wounded: Running):
+    until(lambda: wounded.health()[0] == 200, wait_s=20)
+    for name in ("responder", "projector", "compactor"):
+        pid = wounded.kill(name, signal.SIGSTOP)
+        try:
+            status, told = wounded.health()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert status == 503
+        assert told["ok"] is False
+        assert {each for each, health in told["services"].items() if not health["ok"]} == {name}
+        until(lambda: wounded.health()[0] == 200, wait_s=10)
