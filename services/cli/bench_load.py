@@ -219,6 +219,9 @@ class WireClient:
     def __init__(self, url: str, *, key: str) -> None:
         """``url`` ends in ``/v1``."""
         self._url = urlsplit(url)
+        if not self._url.hostname:
+            raise BenchFailed(f"{url} does not name a server: http://HOST:PORT/v1 does")
+        self._host = self._url.hostname
         self._headers = (
             f"host: {self._url.netloc}\r\nauthorization: Bearer {key}\r\n"
             "content-type: application/json\r\n"
@@ -282,7 +285,7 @@ class WireClient:
         port = self._url.port or (443 if secure else 80)
         try:
             _, exchange = await asyncio.get_running_loop().create_connection(
-                _Exchange, self._url.hostname, port, ssl=secure or None
+                _Exchange, self._host, port, ssl=secure or None
             )
         except OSError as error:
             raise BenchFailed(f"{self._url.netloc} cannot be reached: {error}") from error

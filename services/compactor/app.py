@@ -1,14 +1,14 @@
-"""The compactor's table of contents: it reads the headers of every commit and acts on few."""
+"""The compactor's table of contents: it reads the headers of every commit and acts on few.
+
+Its consumer is nats-py's own: letting a commit go costs a quarter of what a FastStream handler
+does, and all but a few are let go.
+"""
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import signal
 
 import structlog
 import uvloop
-from faststream import AckPolicy, FastStream
-from faststream.nats import JStream, NatsBroker, NatsMessage
 from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig
 
@@ -49,9 +49,8 @@ class Compactor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(COMPACTIONS_MAX)
 
-    async def take(self, delivery: NatsMessage) -> None:
+    async def take(self, message: Msg) -> None:
         """One commit, headers only; acked once nothing remains to be done about it."""
-        message = delivery.raw_message
         if CROSSED not in (message.headers or {}).get(EVENTS_HEADER, "").split(","):
             await message.ack()
             return
@@ -99,21 +98,12 @@ async def _show_life(message: Msg) -> None:
         await message.in_progress()
 
 
-async def _as_it_is(message: NatsMessage) -> NatsMessage:
-    return message
-
-
-async def build(settings: CompactorSettings) -> FastStream:
-    """Connect, declare what is missing, bind the consumer; nothing is consumed yet."""
-    broker = NatsBroker(
-        **connect.options(settings.nats_url, name="compactor"),
-        graceful_timeout=settings.stop_wait_s,
-        apply_types=False,
-        logger=logging.getLogger("turnlog.faststream"),
-        log_level=logging.DEBUG,
-    )
-    await broker.connect()
-    client = broker.connection
+async def run(settings: CompactorSettings) -> None:
+    """Answer crossings until SIGTERM or SIGINT."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    client = await connect.connect(settings.nats_url, name="compactor")
     await streams.declare(client)
     sealer = Sealer(await content_key(client, fresh_key()))
     model = connect_model(settings, sealer)
@@ -132,37 +122,29 @@ async def build(settings: CompactorSettings) -> FastStream:
             model_name=settings.compaction_model,
         )
     )
-    broker.subscriber(
-        subjects.ALL_CONVERSATIONS,
-        queue=subjects.COMPACTOR,
-        stream=JStream(subjects.CONVERSATIONS, declare=False),
-        config=ConsumerConfig(headers_only=True, ack_wait=ACK_WAIT_S),
-        decoder=_as_it_is,
-        ack_policy=AckPolicy.MANUAL,
-    )(compactor.take)
 
     async def health() -> queries.Health:
         return queries.Health(ok=client.is_connected)
 
-    @asynccontextmanager
-    async def lifespan() -> AsyncIterator[None]:
-        await connect.answer_health(client, "compactor", health)
-        log.info("compactor.started", tokens_budget=settings.tokens_budget)
-        yield
-        await model.aclose()
-        log.info("compactor.stopped")
-
-    return FastStream(broker, lifespan=lifespan, logger=logging.getLogger("turnlog.faststream"))
+    await client.jetstream().subscribe(
+        subjects.ALL_CONVERSATIONS,
+        stream=subjects.CONVERSATIONS,
+        queue=subjects.COMPACTOR,
+        cb=compactor.take,
+        manual_ack=True,
+        config=ConsumerConfig(headers_only=True, ack_wait=ACK_WAIT_S),
+    )
+    await connect.answer_health(client, "compactor", health)
+    log.info("compactor.started", tokens_budget=settings.tokens_budget)
+    await stopped.wait()
+    await client.drain()
+    await model.aclose()
+    log.info("compactor.stopped")
 
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = demand(CompactorSettings)
     telemetry.configure(process="compactor", level=settings.log_level)
-
-    async def run() -> None:
-        app = await build(settings)
-        await app.run()
-
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run())
+        runner.run(run(settings))

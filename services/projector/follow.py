@@ -16,6 +16,7 @@ from nats.js import api
 from nats.js.errors import NotFoundError
 
 from schemas import subjects
+from services import clock
 from services.projector.facts import Message
 from services.projector.log_client import LogClient
 from services.projector.settings import ProjectorSettings
@@ -64,6 +65,7 @@ class Follower:
         self._asked = 0
         self._delivered = 0
         self._heard = False
+        self._silent_since = 0.0
         self._lost = "not begun"
         self._wake = asyncio.Event()
         self._arrived = asyncio.Event()
@@ -116,6 +118,7 @@ class Follower:
         reconnects = self._client.stats["reconnects"]
         consumer = await self._consumer()
         self._asked = self._delivered = 0
+        self._silent_since = clock.monotonic()
         self._lost = ""
         inbox = self._client.new_inbox()
         subscription = await self._client.tap(inbox, self._receive)
@@ -183,14 +186,15 @@ class Follower:
             )
 
     async def _wait(self) -> None:
-        """Until there is something to do; a silent server is one that has lost the consumer."""
-        self._heard = False
+        """Until there may be something to do; a silent server is one that lost the consumer."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(SILENCE_S):
+            async with asyncio.timeout(HEARTBEAT_S):
                 await self._wake.wait()
-            return
-        if self._asked and not self._heard:
+        if self._heard or not self._asked:
+            self._silent_since = clock.monotonic()
+        elif clock.monotonic() - self._silent_since >= SILENCE_S:
             self._lost = self._lost or "silent"
+        self._heard = False
 
     def _receive(self, reply: bytes, headers: bytes, payload: bytes) -> None:
         self._heard = True

@@ -15,6 +15,7 @@ FETCHED_ROWS = 256
 _INTEGER_MAX = 2**63 - 1
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
+_ZONED = "TIMESTAMP WITH TIME ZONE"
 _SEQUENCE = "SELECT sequence FROM projection"
 
 
@@ -49,21 +50,24 @@ def failed(text: str, *, sequence: int = 0) -> bytes:
 
 def _execute(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
     connection.execute(statement)
-    types = [str(column[1]) for column in connection.description or ()]
-    if not any("TIMESTAMP WITH TIME ZONE" in kind for kind in types):
+    columns = connection.description or []
+    written = [_ZONED in str(column[1]) for column in columns]
+    if not any(written):
         return
     # To fetch these, DuckDB wants pytz: have it write them itself.
-    names = [f"c{index}" for index in range(len(types))]
-    written = ", ".join(
-        f'{name}::VARCHAR AS "{str(column[0]).replace(chr(34), chr(34) * 2)}"'
-        if "TIMESTAMP WITH TIME ZONE" in kind
-        else f'{name} AS "{str(column[0]).replace(chr(34), chr(34) * 2)}"'
-        for name, kind, column in zip(names, types, connection.description or (), strict=True)
+    names = [f"c{index}" for index in range(len(columns))]
+    shown = ", ".join(
+        f"{name}::VARCHAR AS {_quoted(column[0])}" if as_text else f"{name} AS {_quoted(column[0])}"
+        for name, as_text, column in zip(names, written, columns, strict=True)
     )
-    inner = statement.rstrip().rstrip(";")
     connection.execute(
-        f"SELECT {written} FROM (\n{inner}\n) AS answer ({', '.join(names)})"  # noqa: S608 - read-only
+        f"SELECT {shown} FROM query($statement) AS answer ({', '.join(names)})",  # noqa: S608 - quoted
+        {"statement": statement},
     )
+
+
+def _quoted(name: object) -> str:
+    return '"' + str(name).replace('"', '""') + '"'
 
 
 def _answer(

@@ -9,6 +9,7 @@ import pytest
 from schemas import envelope
 from services.conversation import commands as c
 from services.conversation.decide import Policy
+from services.conversation.history import Item
 from services.conversation.refusals import ConversationLocked, ConversationUnknown
 from services.conversation.state import NEW, UNSTORED, evolve
 from services.journal import Conflict, Journal, JournalUnavailable, Stored
@@ -191,7 +192,7 @@ class JournalContract:
 class ConversationsContract:
     """Inherited with the fixtures ``journal`` and ``open_journal`` (another process's)."""
 
-    async def begun(self, journal, conversation_id, *items):
+    async def begun(self, journal, conversation_id, *items: Item):
         one = process(journal)
         command = c.CreateConversation(metadata={"a": "b"}, items=items)
         await grant(one, conversation_id, command, "create", fresh=True)

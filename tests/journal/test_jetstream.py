@@ -1,5 +1,6 @@
 import asyncio
 import itertools
+import time
 
 import nats
 import nats.js.errors
@@ -43,16 +44,29 @@ class TestJetStreamJournal(JournalContract):
         self, journal, conversation_id
     ):
         # 80 MiB: more than the server's own limit for one batch, in messages it may split freely.
-        await self.read_in_batches(journal, conversation_id, size=1024 * 1024, number=80)
+        expected = await self.write(journal, conversation_id, size=1024 * 1024, number=80)
+        commits = await stored_by(journal, conversation_id)
+        assert [(one.sequence, len(one.payload)) for one in commits] == expected
 
-    async def test_commits_near_the_largest_payload_are_read_without_losing_the_connection(
-        self, journal, conversation_id
+    async def test_a_busy_process_that_reads_large_commits_keeps_its_connection(
+        self, journal, client, conversation_id
     ):
-        # 84 MiB in 12 messages: more than a server holds for one connection, max_pending.
-        await self.read_in_batches(journal, conversation_id, size=7 * 1024 * 1024, number=12)
+        # 98 MiB in 14 messages: more than a server holds back for one connection, max_pending.
+        expected = await self.write(journal, conversation_id, size=7 * 1024 * 1024, number=14)
+        lost = asyncio.Event()
+        client._disconnected_cb = lambda: asyncio.sleep(0, lost.set())
 
-    async def read_in_batches(self, journal, conversation_id, *, size, number):
-        sequence, expected = 0, []
+        async def busy():
+            for _ in range(4):
+                await asyncio.sleep(0)
+            time.sleep(1)  # noqa: ASYNC251 - nothing is waited for: this process is busy
+
+        commits, _ = await asyncio.gather(stored_by(journal, conversation_id), busy())
+        assert [(one.sequence, len(one.payload)) for one in commits] == expected
+        assert not lost.is_set()
+
+    async def write(self, journal, conversation_id, *, size, number):
+        sequence, written = 0, []
         for index in range(number):
             sequence = await journal.append(
                 PROJECT,
@@ -62,9 +76,8 @@ class TestJetStreamJournal(JournalContract):
                 expected=sequence,
                 headers={},
             )
-            expected.append((sequence, size))
-        commits = await stored_by(journal, conversation_id)
-        assert [(one.sequence, len(one.payload)) for one in commits] == expected
+            written.append((sequence, size))
+        return written
 
     async def test_a_commit_no_message_can_hold_is_not_stored(self, journal, conversation_id):
         with pytest.raises(JournalUnavailable):
@@ -167,7 +180,7 @@ async def test_what_an_operator_changed_stays_changed(empty_server_url):
         js = client.jetstream()
         await streams.declare(client)
         for name, change in (
-            (subjects.DELTAS, {"max_bytes": 12_345_678, "max_age": 77}),
+            (subjects.DELTAS, {"max_bytes": 12_345_678, "max_age": 7_777}),
             (subjects.CONVERSATIONS, {"description": "ours", "duplicate_window": 300}),
             (subjects.TURN_REQUESTS, {"max_msgs": 7}),
         ):

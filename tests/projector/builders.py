@@ -118,7 +118,10 @@ def played(actions: Sequence[Action]) -> Log:
     """The log of what is granted of ``actions``."""
     log = Log()
     for index, action in enumerate(actions):
-        project, conversation_id = ("one", "two")[action.conversation % 2], f"c{action.conversation}"
+        project, conversation_id = (
+            ("one", "two")[action.conversation % 2],
+            f"c{action.conversation}",
+        )
         state = log.states.get((project, conversation_id), NEW)
         command = _command(state, action, index)
         if command is None:

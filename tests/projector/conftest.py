@@ -44,4 +44,3 @@ async def client(nats_server: Server) -> AsyncIterator[Client]:
     await streams.declare(connected)
     yield connected
     await connected.close()
-

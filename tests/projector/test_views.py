@@ -24,7 +24,7 @@ from tests.builders import (
 from tests.projector.builders import Log, applied, contents, rows
 
 NAIVE = AT.replace(tzinfo=None)
-ITEMS = "SELECT position, item_id, origin, response_id, deleted_at FROM items ORDER BY sequence, ALL"
+ITEMS = "SELECT position, item_id, origin, response_id, deleted_at FROM items ORDER BY sequence, position, item_id"
 """In the order of joining; items of a chain by id."""
 
 
@@ -67,7 +67,9 @@ def test_items_added_by_hand_have_contiguous_positions(log, views):
     log.commit("c1", added(call("a"), output("a", tokens=7)))
     applied(views, log.messages)
 
-    assert rows(views, "SELECT position, item_id, type, role, call_id, name, tokens FROM items") == [
+    assert rows(
+        views, "SELECT position, item_id, type, role, call_id, name, tokens FROM items"
+    ) == [
         (0, "m1", "message", "user", None, None, 1),
         (1, "m2", "message", "user", None, None, 1),
         (2, "fc_a", "function_call", None, "a", "look", 1),
@@ -172,7 +174,9 @@ def test_of_items_with_one_id_the_newest_of_that_time_is_deleted(log, views, siz
     log.commit("c1", created(), added(message("m1")), project="other")
     applied(views, log.messages, size=size)
 
-    found = rows(views, "SELECT project, conversation_id, position, deleted_at FROM items ORDER BY ALL")
+    found = rows(
+        views, "SELECT project, conversation_id, position, deleted_at FROM items ORDER BY ALL"
+    )
     assert found == [
         ("default", "c1", 0, at(2)),
         ("default", "c1", 1, at(4)),
@@ -215,7 +219,9 @@ def test_a_failed_turn_says_why_and_counts_nothing(log, views):
     applied(views, log.messages)
 
     columns = "status, error_code, output_items, input_tokens, total_tokens"
-    assert rows(views, f"SELECT {columns} FROM turns") == [("failed", "server_error", 0, None, None)]
+    assert rows(views, f"SELECT {columns} FROM turns") == [
+        ("failed", "server_error", 0, None, None)
+    ]
     assert rows(views, "FROM token_usage") == []
 
 

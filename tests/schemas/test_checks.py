@@ -211,8 +211,8 @@ METADATA = [
     (
         {f"k{number}": "v" for number in range(17)},
         (
-            "Invalid 'metadata': too many properties. Expected an object with at most 16 properties, "
-            "but got an object with 17 properties instead."
+            "Invalid 'metadata': too many properties. Expected an object with at most "
+            "16 properties, but got an object with 17 properties instead."
         ),
         "metadata",
         "object_above_max_properties",

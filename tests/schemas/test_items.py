@@ -72,8 +72,8 @@ STORED = {
         ),
         (
             b'{"id":"msg_1","type":"message","status":"completed","content":[{"type":"input_text",'
-            b'"text":"What is this?"},{"type":"input_image","detail":"auto","file_id":null,"image_url":'
-            b'"https://x.test/c.png"},{"type":"input_file","file_id":"file-abc123",'
+            b'"text":"What is this?"},{"type":"input_image","detail":"auto","file_id":null,'
+            b'"image_url":"https://x.test/c.png"},{"type":"input_file","file_id":"file-abc123",'
             b'"filename":"a.pdf"}],"role":"user"}'
         ),
     ),

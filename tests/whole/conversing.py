@@ -15,11 +15,7 @@ from tests.whole.running import MODEL, function, message, output_of
 
 CHUNK = 20
 _NAME = re.compile(r"[\w-]+")
-_WORDS = (
-    "order parcel lamp refund Lissabon Straße žluťoučký kůň 订单 退款 谢谢 ありがとう 注文 "
-    "спасибо заказ مرحبا طلب שלום 👩‍👩‍👧‍👦 🇵🇹 e\u0301 \u2028 \u200b \ufeff <b> & \" \\ \\u0041 / \t {} [] "
-    "'; DROP TABLE items;-- %s ${x} \u007f \u0001"
-).split(" ")
+_WORDS = ["order", "parcel", "lamp", "refund", "Lissabon", "Straße", "žluťoučký", "kůň", "订单", "退款", "谢谢", "ありがとう", "注文", "спасибо", "заказ", "مرحبا", "طلب", "שלום", "👩\u200d👩\u200d👧\u200d👦", "🇵🇹", "é", "\u2028", "\u200b", "\ufeff", "<b>", "&", '"', "\\", "\\u0041", "/", "\t", "{}", "[]", "';", "DROP", "TABLE", "items;--", "%s", "${x}", "\x7f", "\x01"]
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -145,9 +141,7 @@ def _exchanges(
     items: list[dict[str, Any]],
 ) -> Iterator[tuple[dict[str, Any], list[Pair], list[dict[str, Any]]]]:
     """Each user's message, the calls right behind it with their outputs, later calls and theirs."""
-    outputs = {
-        item["call_id"]: item for item in items if item["type"] == "function_call_output"
-    }
+    outputs = {item["call_id"]: item for item in items if item["type"] == "function_call_output"}
     starts = [n for n, item in enumerate(items) if item.get("role") == "user"]
     for start, end in zip(starts, [*starts[1:], len(items)], strict=True):
         behind = items[start + 1 : end]

@@ -223,9 +223,7 @@ class Running:
     def pids(self) -> dict[int, str]:
         """Living processes of ``turnlog up``, itself included."""
         own_pids = {child.process.pid for child in (self.simulator, *self._others)}
-        return {
-            pid: words for pid, words in marked(self.mark).items() if pid not in own_pids
-        }
+        return {pid: words for pid, words in marked(self.mark).items() if pid not in own_pids}
 
     def pid(self, name: str) -> int:
         """The one living process called ``name``."""

@@ -9,7 +9,7 @@ from services.cli.main import COMMANDS, main
 from tests.whole.running import ROOT, Running, own
 
 README = (ROOT / "README.md").read_text()
-QUICKSTART, STRAIGHT_ONTO_THE_QUEUE = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
+QUICKSTART, STRAIGHT_ONTO_THE_QUEUE = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
 def ran(running: Running, program: str, **variables: str) -> str:
@@ -54,7 +54,7 @@ def test_every_command_the_readme_names_is_listed_in_the_help():
     listed = CliRunner().invoke(main, ["--help"]).output
 
     assert named >= {"up", "demo", "events", "sql", "bench", "gateway", "projector"}
-    assert {name for name in named if not re.search(rf"^  {name} ", listed, re.M)} == set()
+    assert {name for name in named if not re.search(rf"^  {name} ", listed, re.MULTILINE)} == set()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -67,7 +67,7 @@ def test_a_listed_command_explains_itself(name: str):
 
 def test_the_readme_lists_the_options_of_up():
     told = CliRunner().invoke(main, ["up", "--help"]).output
-    listed = dict(re.findall(r"^\| `(--[a-z-]+)` \| `(TURNLOG_[A-Z_]+)` ", README, re.M))
+    listed = dict(re.findall(r"^\| `(--[a-z-]+)` \| `(TURNLOG_[A-Z_]+)` ", README, re.MULTILINE))
 
-    assert listed.keys() | {"--help"} == set(re.findall(r"^ +(?:-h, )?(--[a-z-]+)", told, re.M))
+    assert listed.keys() | {"--help"} == set(re.findall(r"^ +(?:-h, )?(--[a-z-]+)", told, re.MULTILINE))
     assert {variable for variable in listed.values() if variable not in told} == set()

@@ -117,7 +117,10 @@ def test_what_was_streamed_is_what_is_retrieved_and_what_joins(http: httpx2.Clie
     assert msgspec.json.decode(bytes(outputs), type=list[msgspec.Raw]) == [msgspec.Raw(joined[3])]
     assert [json.loads(raw)["role"] for raw in joined] == ["user", "assistant"] * 2
     assert response["conversation"] == {"id": conversation.id}
-    assert response["usage"]["input_tokens_details"] == {"cache_write_tokens": 0, "cached_tokens": 0}
+    assert response["usage"]["input_tokens_details"] == {
+        "cache_write_tokens": 0,
+        "cached_tokens": 0,
+    }
 
 
 @pytest.mark.parametrize("frames", [0, 1, 6])
