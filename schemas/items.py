@@ -15,8 +15,8 @@ from schemas.http.errors import Invalid, NotFound
 
 Mint = Callable[[str], str]
 """Prefix to fresh id."""
-Accept = Callable[[str], None]
-"""Raises `Invalid` for ``encrypted_content`` this server did not write."""
+Accept = Callable[[str, str], None]
+"""Raises `Invalid` for ``encrypted_content`` this server did not write, in an item of that id."""
 
 ROLES = ("assistant", "system", "developer", "user")
 
@@ -124,9 +124,10 @@ def from_array(
     for index, raw in enumerate(values):
         place = f"{param}[{index}]"
         given = checks.fields(raw, place)
-        if "encrypted_content" in given and _type(given, place) == "compaction":
-            accept(checks.text(given["encrypted_content"], f"{place}.encrypted_content"))
-        items.append(stored(given, place, mint=mint))
+        item = stored(given, place, mint=mint)
+        if _type(given, place) == "compaction":
+            accept(sealed(item), head(item).id)
+        items.append(item)
     return tuple(items)
 
 

@@ -125,6 +125,7 @@ def _previous(given: Fields) -> str | None:
 _CHECKED = (
     "include",
     "tools",
+    "tool_choice",
     "metadata",
     "text",
     "temperature",
@@ -187,8 +188,32 @@ def _check_parameter(name: str, raw: msgspec.Raw) -> None:
             checks.one_of(checks.text(raw, name), _SERVICE_TIERS, name)
         case "include" | "tools":
             _check_array(raw, name)
+        case "text":
+            _check_typed(checks.fields(raw, name).get("format"), "text.format")
+        case "tool_choice":
+            _check_tool_choice(raw)
         case _:
             checks.fields(raw, name)
+
+
+def _check_typed(raw: msgspec.Raw | None, param: str) -> None:
+    """An object that says its type, or nothing."""
+    if raw is None or checks.is_null(raw):
+        return
+    inner = checks.fields(raw, param)
+    if "type" not in inner:
+        raise checks.missing(f"{param}.type")
+    checks.text(inner["type"], f"{param}.type")
+
+
+def _check_tool_choice(raw: msgspec.Raw) -> None:
+    if checks.first_byte(raw) == b'"':
+        checks.one_of(checks.text(raw, "tool_choice"), ("none", "auto", "required"), "tool_choice")
+        return
+    _check_typed(raw, "tool_choice")
+    inner = checks.fields(raw, "tool_choice")
+    if checks.plain(inner["type"]) == "function" and "name" not in inner:
+        raise checks.missing("tool_choice.name")
 
 
 def _check_array(raw: msgspec.Raw, name: str) -> None:

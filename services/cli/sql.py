@@ -78,6 +78,8 @@ async def ask(nats_url: str, question: Sql) -> SqlAnswer:
             name="turnlog sql",
             allow_reconnect=False,
             connect_timeout=CONNECT_S,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
             error_cb=_ignore,
         )
     except (nats.errors.Error, OSError, TimeoutError) as error:

@@ -252,7 +252,9 @@ def _with_crossing(
 ) -> tuple[e.Event, ...]:
     """``granted``, and a crossing of the budget if they cause one: one commit, nothing to lose."""
     for event in granted:
-        if isinstance(event, e.CompactionReverted):
+        if isinstance(event, e.ItemDeleted):
+            # Its summary went along, and has to be made again; one that was deleted by itself
+            # was undone on purpose.
             tokens = _tokens_without(state, granted)
         elif isinstance(event, e.ItemsAdded | e.TurnCompleted):
             tokens = tokens_after(state, event)

@@ -163,7 +163,8 @@ def tokens_after(state: Conversation, event: e.ItemsAdded | e.TurnCompleted) -> 
     turn = state.turn_running(event.response_id)
     if turn is None or not turn.on_line:
         return state.tokens
-    counted = _decode_total(event.usage).total_tokens
+    total = _decode_total(event.usage)
+    counted = total.total_tokens if total else 0
     ours = state.tokens + sum(item.tokens for item in turn.input) + sum(event.tokens)
     return counted or ours
 
@@ -172,7 +173,7 @@ class _Total(msgspec.Struct):
     total_tokens: int = 0
 
 
-_decode_total = msgspec.json.Decoder(_Total).decode
+_decode_total = msgspec.json.Decoder(_Total | None).decode
 
 
 def fold(state: Conversation, recorded: Iterable[tuple[e.Event, datetime, int]]) -> Conversation:

@@ -23,6 +23,10 @@ class Conflict(Exception):
     """Somebody else appended to the conversation first: load again, decide again."""
 
 
+class Repeated(Conflict):
+    """A commit with this message id is stored already, and is not the conversation's last."""
+
+
 class JournalUnavailable(Exception):
     """The log cannot be reached now. The commit may or may not be stored; the same id is safe."""
 
@@ -42,8 +46,8 @@ class Journal(Protocol):
     ) -> int:
         """Store a commit as the next one after sequence ``expected`` (0: as the first).
 
-        Returns its sequence, also when a commit with this ``message_id`` is already the last
-        one. Raises `Conflict` or `JournalUnavailable`.
+        Returns its sequence, also when this very commit is already the last one. Raises
+        `Conflict`, `Repeated` or `JournalUnavailable`.
         """
 
     async def last(self, project: str, conversation_id: str) -> Stored | None:

@@ -20,7 +20,7 @@ from services.conversation.commands import Command
 from services.conversation.decide import Policy, decide
 from services.conversation.refusals import Refused
 from services.conversation.state import NEW, UNSTORED, Conversation, evolve
-from services.journal import Conflict, Journal, JournalUnavailable, Stored
+from services.journal import Conflict, Journal, JournalUnavailable, Repeated, Stored
 
 ATTEMPTS_MAX = 5
 """Times a decision is taken anew because somebody else was faster."""
@@ -118,11 +118,14 @@ class Conversations:
             return Granted(events=(), state=base.state, sequence=base.sequence)
         try:
             after = await self._append(project, conversation_id, base, events, command_id)
-        except Conflict:
+        except Conflict as conflict:
             mine = await self._granted_before(project, conversation_id, base, command_id)
-            if mine is None:
+            if mine is not None:
+                return mine
+            if not isinstance(conflict, Repeated):
                 raise
-            return mine
+            current = await self._current(project, conversation_id)
+            return Granted(events=(), state=current.state, sequence=current.sequence)
         return Granted(events=events, state=after.state, sequence=after.sequence)
 
     async def _decided(

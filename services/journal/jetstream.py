@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from schemas import subjects
-from services.journal import Conflict, JournalUnavailable, Stored
+from services.journal import Conflict, JournalUnavailable, Repeated, Stored
 
 MESSAGE_ID = "Nats-Msg-Id"
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
@@ -27,6 +27,8 @@ stream answers while another proposal is in flight."""
 
 _READ_BATCH = 512
 """Messages asked for at once; the server ends a batch earlier when it fills its own buffers."""
+_READ_BYTES = 16 * 1024 * 1024
+"""Bytes asked for at once: the server gives up a connection that is 64 MiB behind."""
 _UNAVAILABLE = 503
 _END_OF_BATCH = "204"
 _NOT_FOUND = ("404", "408")
@@ -48,6 +50,7 @@ class _Range(msgspec.Struct):
     seq: int
     next_by_subj: str
     batch: int
+    max_bytes: int
 
 
 _decode_ack = msgspec.json.Decoder(_PubAck).decode
@@ -81,13 +84,13 @@ class JetStreamJournal:
         subject = subjects.conversation(project, conversation_id)
         sent = {**headers, MESSAGE_ID: message_id, EXPECTED: str(expected)}
         ack = await self._publish(subject, payload, sent)
-        if ack.error is None:
+        if ack.error is None and not ack.duplicate:
             return ack.seq
-        if ack.error.err_code in WRONG_LAST_SEQUENCE:
+        if ack.error is None or ack.error.err_code in WRONG_LAST_SEQUENCE:
             newest = await self.last(project, conversation_id)
-            if newest is not None and newest.message_id == message_id:
+            if newest and (newest.message_id, newest.payload) == (message_id, payload):
                 return newest.sequence
-            raise Conflict
+            raise Repeated if ack.duplicate else Conflict
         raise JournalUnavailable(f"append refused: {ack.error.err_code} {ack.error.description}")
 
     async def _publish(self, subject: str, payload: bytes, headers: dict[str, str]) -> _PubAck:
@@ -134,7 +137,7 @@ class JetStreamJournal:
             try:
                 while True:
                     start = (found[-1].sequence if found else after) + 1
-                    request = msgspec.json.encode(_Range(start, subject, _READ_BATCH))
+                    request = msgspec.json.encode(_Range(start, subject, _READ_BATCH, _READ_BYTES))
                     await self._client.publish(
                         f"$JS.API.DIRECT.GET.{subjects.CONVERSATIONS}", request, reply=inbox
                     )

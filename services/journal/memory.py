@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from services.journal import Conflict, Stored
+from services.journal import Conflict, Repeated, Stored
 
 
 class MemoryJournal:
@@ -26,10 +26,12 @@ class MemoryJournal:
         """As the protocol says."""
         commits = self._commits.setdefault((project, conversation_id), [])
         newest = commits[-1] if commits else None
-        if newest is not None and newest.message_id == message_id:
+        if newest is not None and (newest.message_id, newest.payload) == (message_id, payload):
             return newest.sequence
         if (newest.sequence if newest else 0) != expected:
             raise Conflict
+        if any(stored.message_id == message_id for stored in commits):
+            raise Repeated
         self._sequence += 1
         self.headers[self._sequence] = dict(headers)
         commits.append(

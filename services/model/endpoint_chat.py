@@ -15,6 +15,15 @@ from services.sealing import Sealer
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
+_UNREADABLE = (
+    msgspec.MsgspecError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+)
+"""What reading a body of another shape than the chat API's comes to."""
+
 _REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
@@ -37,9 +46,9 @@ class ChatEndpoint:
                 pass
             for _ in telling.end(choice.get("finish_reason")):
                 pass
-        except (msgspec.MsgspecError, KeyError, IndexError, TypeError) as error:
+            return telling.answer(body.get("usage"), body.get("model") or call.model)
+        except _UNREADABLE as error:
             raise _unreadable(error) from error
-        return telling.answer(body.get("usage"), body.get("model") or call.model)
 
     async def stream(self, call: Call) -> AsyncGenerator[Fields | Answer]:
         """As the protocol says."""
@@ -56,13 +65,13 @@ class ChatEndpoint:
                         for event in telling.take(choice.get("delta") or {}, whole=False):
                             yield _fields(event)
                         finished = choice.get("finish_reason") or finished
-        except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as error:
+            if finished is None:
+                raise ModelUnavailable("The model's answer broke off.")
+            for event in telling.end(finished):
+                yield _fields(event)
+            yield telling.answer(used, model)
+        except _UNREADABLE as error:
             raise _unreadable(error) from error
-        if finished is None:
-            raise ModelUnavailable("The model's answer broke off.")
-        for event in telling.end(finished):
-            yield _fields(event)
-        yield telling.answer(used, model)
 
     async def models(self) -> bytes:
         """As the protocol says."""

@@ -5,6 +5,7 @@ from contextlib import aclosing
 
 import msgspec
 
+from schemas.http import checks
 from schemas.http.checks import Fields
 from schemas.http.responses import Usage
 from services.model import Answer, Call, ModelUnavailable, rendering
@@ -21,18 +22,37 @@ class _Details(msgspec.Struct):
     reason: str | None = None
 
 
+class _Cached(msgspec.Struct):
+    cache_write_tokens: int | None = 0
+    cached_tokens: int | None = 0
+
+
+class _Reasoned(msgspec.Struct):
+    reasoning_tokens: int | None = 0
+
+
+class _Usage(msgspec.Struct):
+    """As upstreams send it: anything may be missing or null."""
+
+    input_tokens: int | None = 0
+    input_tokens_details: _Cached | None = None
+    output_tokens: int | None = 0
+    output_tokens_details: _Reasoned | None = None
+    total_tokens: int | None = 0
+
+
 class _Response(msgspec.Struct):
+    status: str
+    output: tuple[msgspec.Raw, ...]
     model: str = ""
-    status: str = "completed"
-    output: tuple[msgspec.Raw, ...] = ()
-    usage: Usage | None = None
+    usage: _Usage | None = None
     error: _Error | None = None
     incomplete_details: _Details | None = None
 
 
 class _Event(msgspec.Struct):
     type: str = ""
-    response: _Response | None = None
+    response: msgspec.Raw = checks.NULL
     message: str | None = None
     error: _Error | None = None
 
@@ -70,8 +90,8 @@ class ResponsesEndpoint:
             try:
                 async for data in events:
                     event = _event(data)
-                    if event.type in _TERMINAL and event.response is not None:
-                        answer = _answer(event.response, call)
+                    if event.type in _TERMINAL and not checks.is_null(event.response):
+                        answer = _answer(_response(event.response), call)
                         break
                     if event.type == "error":
                         inner = event.error or _Error()
@@ -113,9 +133,24 @@ def _answer(response: _Response, call: Call) -> Answer:
     return Answer(
         status=response.status,
         items=response.output,
-        usage=msgspec.Raw(_encode(response.usage or Usage())),
+        usage=msgspec.Raw(_encode(_counted(response.usage or _Usage()))),
         model=response.model or call.model,
         reason=details.reason if details else None,
         error_code=(error.code or "server_error") if error else None,
         error_message=error.message if error else None,
+    )
+
+
+def _counted(usage: _Usage) -> Usage:
+    cached = usage.input_tokens_details or _Cached()
+    reasoned = usage.output_tokens_details or _Reasoned()
+    return Usage(
+        input_tokens=usage.input_tokens or 0,
+        input_tokens_details=Usage.InputDetails(
+            cache_write_tokens=cached.cache_write_tokens or 0,
+            cached_tokens=cached.cached_tokens or 0,
+        ),
+        output_tokens=usage.output_tokens or 0,
+        output_tokens_details=Usage.OutputDetails(reasoning_tokens=reasoned.reasoning_tokens or 0),
+        total_tokens=usage.total_tokens or 0,
     )

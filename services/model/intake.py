@@ -41,11 +41,11 @@ class Intake:
             tokens = self._counter.count(raw)
         return item_of(raw, tokens)
 
-    def _accept(self, blob: str) -> None:
+    def _accept(self, blob: str, item_id: str) -> None:
         try:
             self._sealer.open(blob)
         except Unreadable as error:
             raise Invalid(
-                f"The encrypted content could not be verified. Reason: {error}.",
+                f"The encrypted content for item {item_id} could not be verified. Reason: {error}.",
                 code="invalid_encrypted_content",
             ) from error

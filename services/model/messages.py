@@ -23,8 +23,12 @@ _SAME = (
 
 
 def messages(items: tuple[Item, ...], instructions: str | None) -> list[dict[str, Any]]:
-    """Chat messages of a window; adjacent tool calls share one assistant message."""
+    """Chat messages of a window; adjacent tool calls share one assistant message.
+
+    The chat API wants the outputs of calls right behind them, wherever they stand in the window.
+    """
     told: list[dict[str, Any]] = []
+    calls: dict[str, dict[str, Any]] = {}
     if instructions:
         told.append({"role": "system", "content": instructions})
     for item in items:
@@ -36,13 +40,28 @@ def messages(items: tuple[Item, ...], instructions: str | None) -> list[dict[str
                 if not (told and told[-1]["role"] == "assistant"):
                     told.append({"role": "assistant", "content": None})
                 told[-1].setdefault("tool_calls", []).append(_tool_call(value))
+                calls[value["call_id"]] = told[-1]
             case "function_call_output":
-                output = value["output"]
-                text = output if isinstance(output, str) else _joined(output)
-                told.append({"role": "tool", "tool_call_id": value["call_id"], "content": text})
+                told.insert(_behind(told, calls.get(value["call_id"])), _output(value))
             case _:
                 continue
     return told
+
+
+def _behind(told: list[dict[str, Any]], caller: dict[str, Any] | None) -> int:
+    """Where the next output of a message's calls belongs."""
+    if caller is None:
+        return len(told)
+    place = next(index for index, message in enumerate(told) if message is caller) + 1
+    while place < len(told) and told[place]["role"] == "tool":
+        place += 1
+    return place
+
+
+def _output(value: dict[str, Any]) -> dict[str, Any]:
+    output = value["output"]
+    text = output if isinstance(output, str) else _joined(output)
+    return {"role": "tool", "tool_call_id": value["call_id"], "content": text}
 
 
 def parameters(given: Fields) -> dict[str, Any]:

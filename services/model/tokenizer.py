@@ -36,17 +36,19 @@ class Tokenizer:
         threading.Thread(target=_encoding, name="tokenizer", daemon=True).start()
 
 
-def texts(value: Any, key: str = "") -> Iterator[str]:
+def texts(value: Any) -> Iterator[str]:
     """The strings of an item that a model reads, in order."""
-    match value:
-        case str():
-            if key in _TEXT_KEYS:
-                yield value
-        case dict():
-            for name, inner in value.items():
-                yield from texts(inner, name)
-        case list():
-            for inner in value:
-                yield from texts(inner, key)
-        case _:
-            return
+    # A stack of its own: items may be nested as deep as their parser lets them be.
+    waiting: list[tuple[str, Any]] = [("", value)]
+    while waiting:
+        key, current = waiting.pop()
+        match current:
+            case str():
+                if key in _TEXT_KEYS:
+                    yield current
+            case dict():
+                waiting.extend(reversed(current.items()))
+            case list():
+                waiting.extend((key, inner) for inner in reversed(current))
+            case _:
+                continue

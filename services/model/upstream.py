@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from typing import Any, NoReturn
 
+import httpx2
 import msgspec
 import openai
 from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
@@ -122,7 +123,9 @@ def _written(value: object) -> str | None:
 
 def _said(error: openai.OpenAIError) -> str:
     """What may be told to clients of a fault that is not theirs: no address, no key."""
-    if isinstance(error, openai.APITimeoutError):
+    # The transport calls a refused connection one that timed out.
+    connected = not isinstance(error.__cause__, httpx2.ConnectTimeout)
+    if isinstance(error, openai.APITimeoutError) and connected:
         return "The model did not answer in time."
     if isinstance(error, openai.APIStatusError):
         return f"The model answered with status {error.status_code}."

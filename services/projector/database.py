@@ -13,8 +13,9 @@ import msgspec
 import structlog
 
 from schemas.upcasters import EventUnknown
-from services.projector import facts, incoming, view
+from services.projector import incoming, view
 from services.projector.facts import Message, Running
+from services.projector.prepare import UNREADABLE, Prepared, prepare
 from services.projector.settings import ProjectorSettings
 from services.projector.views import VIEWS, turns
 
@@ -29,16 +30,6 @@ _ADVANCE = """
 UPDATE projection SET sequence = $new, log = $log
 WHERE sequence = $old AND log IN ('', $log)
 """
-
-_UNREADABLE = (
-    msgspec.MsgspecError,
-    EventUnknown,
-    facts.OutlineMissing,
-    ValueError,
-    OverflowError,
-    duckdb.DataError,
-)
-"""What is raised for bytes that are no commit, or whose values fit no column."""
 
 log = structlog.get_logger()
 
@@ -73,7 +64,8 @@ class Database:
         self.path = Path(settings.data_dir) / FILE
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._settings = settings
-        self._running: Running = {}
+        self.running: Running = {}
+        """Turns in progress, where the views stand."""
         _refuse_if_in_use(self.path)
         self._connection = self._open() or self._begin()
         self._statements = incoming.statements(self._connection, VIEWS)
@@ -83,17 +75,29 @@ class Database:
         return self._connection.cursor()
 
     def apply(self, messages: Sequence[Message], *, log: str) -> None:
-        """Project messages of the log called ``log``, in their order; known ones are left out.
+        """Project messages of the log called ``log``, in their order; known ones are left out."""
+        prepared = prepare(messages, after=self.sequence, running=self.running)
+        self.write(prepared, log=log)
+
+    def write(self, prepared: Prepared, *, log: str) -> None:
+        """Project a batch that was prepared for where the views stand now, in one transaction.
 
         Raises `CommitUnreadable` once everything before the unreadable message is projected.
         """
-        fresh, last = [], self.sequence
-        for message in messages:
-            if message.sequence > last:
-                fresh.append(message)
-                last = message.sequence
-        if fresh:
-            self._apply_fresh(fresh, log=log)
+        if not prepared.messages:
+            return
+        try:
+            if prepared.error is not None:
+                raise prepared.error
+            self._transact(prepared, log=log)
+        except UNREADABLE as error:
+            if len(prepared.messages) == 1:
+                raise CommitUnreadable(prepared.sequence, error) from error
+            middle = len(prepared.messages) // 2
+            self.apply(prepared.messages[:middle], log=log)
+            self.apply(prepared.messages[middle:], log=log)
+        except duckdb.OutOfMemoryException as error:
+            raise ViewsUnavailable(str(error)) from error
 
     def reset(self) -> None:
         """Empty all tables: the next message is the first of a log."""
@@ -113,32 +117,18 @@ class Database:
         """Merge the write-ahead log into the file, and let go of it."""
         self._connection.close()
 
-    def _apply_fresh(self, messages: list[Message], *, log: str) -> None:
-        try:
-            self._transact(messages, log=log)
-        except _UNREADABLE as error:
-            if len(messages) == 1:
-                raise CommitUnreadable(messages[0].sequence, error) from error
-            middle = len(messages) // 2
-            self._apply_fresh(messages[:middle], log=log)
-            self._apply_fresh(messages[middle:], log=log)
-        except duckdb.OutOfMemoryException as error:
-            raise ViewsUnavailable(str(error)) from error
-
-    def _transact(self, messages: list[Message], *, log: str) -> None:
-        batch = facts.read(messages, self._running)
-        changes = {view.name(each): each.changes(batch) for each in VIEWS}
-        sequence = messages[-1].sequence
+    def _transact(self, prepared: Prepared, *, log: str) -> None:
         self._connection.begin()
         try:
-            for (owner, name), statement in self._statements.items():
-                statement.execute(changes[owner][name])
-            self._advance(sequence, log=log)
+            for name, statement in self._statements.items():
+                if name in prepared.columns:
+                    statement.execute(prepared.columns[name])
+            self._advance(prepared.sequence, log=log)
             self._connection.commit()
         except BaseException:
             self._connection.rollback()
             raise
-        self.sequence, self.log, self._running = sequence, log, batch.running
+        self.sequence, self.log, self.running = prepared.sequence, log, prepared.running
 
     def _advance(self, sequence: int, *, log: str) -> None:
         changed = self._connection.execute(
@@ -186,7 +176,7 @@ class Database:
         assert row is not None
         self.sequence, self.log, self._versions = row
         rows = connection.execute(view.statements(turns)["running"]).fetchall()
-        self._running = turns.running(rows)
+        self.running = turns.running(rows)
 
 
 def _connect(path: Path, settings: ProjectorSettings) -> duckdb.DuckDBPyConnection:

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from services.projector import view
-from services.projector.view import Row, View
+from services.projector.view import View
 
 
 class Incoming:
@@ -17,20 +17,12 @@ class Incoming:
 
     def __init__(self, schema: pa.Schema) -> None:
         """Without rows; they have these columns."""
-        self._schema = schema
-        self._table = schema.empty_table()
+        self._empty = schema.empty_table()
+        self._table = self._empty
 
-    def fill(self, rows: Sequence[Row]) -> None:
-        """Let ``rows`` be what the next statement reads; at least one."""
-        values = zip(*rows, strict=True)
-        arrays = [
-            pa.array(column, field.type) for column, field in zip(values, self._schema, strict=True)
-        ]
-        self._table = pa.Table.from_arrays(arrays, schema=self._schema)
-
-    def clear(self) -> None:
-        """Let go of the rows."""
-        self._table = self._schema.empty_table()
+    def fill(self, table: pa.Table | None = None) -> None:
+        """Let ``table`` be what the next statement reads; without one, let go of the last."""
+        self._table = self._empty if table is None else table
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """As the Arrow PyCapsule interface says."""
@@ -54,15 +46,13 @@ class Statement:
             connection.execute(f"PREPARE {name} AS {text}")
             self._text = f"EXECUTE {name}"
 
-    def execute(self, rows: Sequence[Row]) -> None:
-        """Run it on ``rows``, within the connection's transaction; nothing without rows."""
-        if not rows:
-            return
+    def execute(self, rows: pa.Table) -> None:
+        """Run it on ``rows``, within the connection's transaction."""
         self._incoming.fill(rows)
         try:
             self._connection.execute(self._text)
         finally:
-            self._incoming.clear()
+            self._incoming.fill()
 
 
 def statements(

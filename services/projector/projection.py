@@ -1,29 +1,32 @@
 """Keeps the views at the end of the log, and says how far they are."""
 
 import asyncio
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from typing import TypeVar
 
 import structlog
 
 from schemas.queries import Health
 from services import clock
 from services.projector.database import CommitUnreadable, Database, ViewsUnavailable
-from services.projector.facts import Message
 from services.projector.follow import Follower, LogReplaced
 from services.projector.log_client import LogClient
+from services.projector.prepare import Prepared, prepare
 from services.projector.settings import ProjectorSettings
 
 RETRY_S = 0.5
-MANY = 500
-"""Commits in a batch from which on the projector is catching up, and does not pause."""
+
+T = TypeVar("T")
+Batches = asyncio.Queue[tuple[Prepared, int]]
+"""Batches to write, each with the sequence up to which the views then know everything."""
 
 log = structlog.get_logger()
 
 
 class Projection:
-    """The one writer of the database, on a thread of its own."""
+    """The one writer of the database: a batch is prepared on one thread, written on another."""
 
     def __init__(self, client: LogClient, database: Database, settings: ProjectorSettings) -> None:
         """``database`` belongs to this projection from now on, but for its cursors."""
@@ -35,8 +38,8 @@ class Projection:
         self._follower: Follower | None = None
         self._stopped = ""
         self._moved: set[asyncio.Event] = set()
-        self._asked = asyncio.Event()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="views")
+        self._preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
 
     async def run(self) -> None:
         """Follow the log until cancelled; stops for good at a commit it cannot read."""
@@ -46,7 +49,8 @@ class Projection:
             await asyncio.Event().wait()
         finally:
             # A transaction that has begun is finished: the file is closed after it.
-            self._thread.shutdown()
+            self._preparer.shutdown()
+            self._writer.shutdown()
 
     def health(self) -> Health:
         """Whether the views are at, or on their way to, the end of the log."""
@@ -59,7 +63,6 @@ class Projection:
         """Whether everything up to ``sequence`` is in the views, now or within ``wait_s``."""
         moved = asyncio.Event()
         self._moved.add(moved)
-        self._asked.set()
         try:
             async with asyncio.timeout(wait_s):
                 while self.sequence < sequence:
@@ -78,60 +81,64 @@ class Projection:
         self._follower = follower
         follower.start()
         log.info("projection.begun", sequence=begun)
+        batches = Batches(maxsize=1)
         try:
-            while True:
-                messages = await follower.batch()
-                begun_at = clock.monotonic()
-                if messages:
-                    await self._apply(messages, log_name=follower.name)
-                self._move(follower.passed)
-                if len(messages) < MANY:
-                    await self._pause(begun_at + self._settings.batch_interval_s)
-        except LogReplaced as replaced:
-            log.warning("projection.discarded", reason=str(replaced), sequence=begun)
-            await self._in_thread(self._database.reset)
-            self.sequence = 0
-        except CommitUnreadable as unreadable:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._prepare(follower, batches))
+                tasks.create_task(self._write(follower, batches))
+        except* LogReplaced as replaced:
+            log.warning("projection.discarded", reason=str(replaced.exceptions[0]), sequence=begun)
+            await self._on(self._writer, self._database.reset)
+            self._move(0)
+        except* CommitUnreadable as stopped:
             self._move(self._database.sequence)
-            error = type(unreadable.error).__name__
-            # Neither the text nor the traceback: both may quote what could not be read.
-            log.error("projection.stopped", sequence=unreadable.sequence, error=error)  # noqa: TRY400
-            self._stopped = f"stopped before commit {unreadable.sequence}: {error}"
+            self._stop(stopped)
         finally:
             await follower.stop()
 
-    async def _pause(self, until: float) -> None:
-        """Let commits gather until a time, or until somebody asks for what is not there yet.
-
-        A transaction costs the same for one commit as for a hundred: without a pause a single
-        talking client keeps half a core busy.
-        """
-        self._asked.clear()
-        wait_s = until - clock.monotonic()
-        if wait_s <= 0 or self._moved:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                await self._asked.wait()
-
-    async def _apply(self, messages: list[Message], *, log_name: str) -> None:
-        begun = clock.monotonic()
+    async def _prepare(self, follower: Follower, batches: Batches) -> None:
+        sequence, running = self._database.sequence, self._database.running
         while True:
-            try:
-                await self._in_thread(lambda: self._database.apply(messages, log=log_name))
-                break
-            except ViewsUnavailable:
-                log.warning("projection.delayed", sequence=messages[0].sequence)
-                await asyncio.sleep(RETRY_S)
-        log.debug(
-            "batch.projected",
-            commits=len(messages),
-            sequence=messages[-1].sequence,
-            duration_ms=round((clock.monotonic() - begun) * 1000, 1),
-        )
+            messages = await follower.batch()
+            passed = follower.passed
+            work = functools.partial(prepare, messages, after=sequence, running=running)
+            batch = await self._on(self._preparer, work)
+            sequence, running = passed, batch.running
+            await batches.put((batch, passed))
 
-    async def _in_thread(self, work: Callable[[], None]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, work)
+    async def _write(self, follower: Follower, batches: Batches) -> None:
+        while True:
+            batch, passed = await batches.get()
+            begun = clock.monotonic()
+            while not await self._written(batch, log_name=follower.name):
+                await asyncio.sleep(RETRY_S)
+            self._move(passed)
+            log.debug(
+                "batch.projected",
+                commits=len(batch.messages),
+                sequence=passed,
+                duration_ms=round((clock.monotonic() - begun) * 1000, 1),
+            )
+
+    async def _written(self, batch: Prepared, *, log_name: str) -> bool:
+        work = functools.partial(self._database.write, batch, log=log_name)
+        try:
+            await self._on(self._writer, work)
+        except ViewsUnavailable:
+            log.warning("projection.delayed", sequence=batch.sequence)
+            return False
+        return True
+
+    def _stop(self, stopped: ExceptionGroup[CommitUnreadable]) -> None:
+        unreadable = stopped.exceptions[0]
+        assert isinstance(unreadable, CommitUnreadable)
+        # Neither the text nor the traceback: both may quote what could not be read.
+        error = type(unreadable.error).__name__
+        log.error("projection.stopped", sequence=unreadable.sequence, error=error)
+        self._stopped = f"stopped before commit {unreadable.sequence}: {error}"
+
+    async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(thread, work)
 
     def _move(self, sequence: int) -> None:
         self.sequence = sequence

@@ -54,6 +54,13 @@ def statements(view: View) -> dict[str, str]:
     return dict(zip(sections[::2], sections[1::2], strict=True))
 
 
+def columns(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
+    """Rows, at least one, as columns; raises `ValueError` for a value that fits none."""
+    values = zip(*rows, strict=True)
+    arrays = [pa.array(column, field.type) for column, field in zip(values, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
 def _path(view: View) -> Path:
     assert view.__file__ is not None
     return Path(view.__file__).with_suffix(".sql")

@@ -14,7 +14,7 @@ import stamina
 
 from schemas import ids as id_forms
 from schemas.http import checks, responses
-from schemas.http.errors import ApiError, Error, ErrorBody, Invalid, ServerFault
+from schemas.http.errors import ApiError, Invalid, ServerFault
 from schemas.turn_requests import QUEUE, TurnRequest
 from services import clock, ids
 from services.conversation import commands
@@ -26,6 +26,14 @@ from services.conversation.state import Conversation
 from services.journal.conversations import Conversations, Granted
 from services.model import Answer, Call, Model, ModelRefused, ModelUnavailable
 from services.model.intake import Intake
+from services.responder.outcome import (
+    Outcome,
+    end_of,
+    error_code,
+    refusal,
+    refused_by_model,
+    told,
+)
 from services.responder.relay import Relay
 
 _encode = msgspec.json.Encoder().encode
@@ -40,27 +48,6 @@ class Deltas(Protocol):
 
     async def flush(self) -> None:
         """Send what waits."""
-
-
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """The turn has no response: an error body and its HTTP status."""
-
-    body: bytes
-    status: int
-    retry_after_s: int | None = None
-
-
-class End(msgspec.Struct, frozen=True, kw_only=True):
-    """The turn has ended: its terminal frame, and where it is stored (0: nowhere)."""
-
-    frame: bytes
-    number: int
-    status: str
-    sequence: int
-    tokens: int = 0
-
-
-Outcome = Refusal | End
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +94,7 @@ class TurnAnswerer:
         except AttemptSuperseded:
             raise
         except ApiError as refused:
-            return _refusal(refused)
+            return refusal(refused)
 
     async def answer_unstored(self, project: str, request: TurnRequest, deltas: Deltas) -> Outcome:
         """Run a turn of which nothing may be kept: no event, no file."""
@@ -117,16 +104,16 @@ class TurnAnswerer:
             loaded = await self._conversations.load(project, conversation_id)
             admitted(loaded.state, _admission(asked), conversation_id=conversation_id)
         except ApiError as refused:
-            return _refusal(refused)
+            return refusal(refused)
         turn = _unstored(asked)
         relay = Relay(ids.item_id)
         try:
             answer = await self._ask(asked, loaded.state, turn, relay, deltas)
             output = self._intake.output(relay.output(answer.items))
         except ModelRefused as refused:
-            return _refused_by_model(refused)
+            return refused_by_model(refused)
         except (ModelUnavailable, msgspec.MsgspecError) as error:
-            answer, output = _failed(_told(error), turn), ()
+            answer, output = _failed(told(error), turn), ()
         turn = msgspec.structs.replace(
             turn,
             status=answer.status,
@@ -138,14 +125,14 @@ class TurnAnswerer:
             error_message=answer.error_message,
             ended_at=clock.now(),
         )
-        return _end(turn, relay, request.conversation_id, sequence=0)
+        return end_of(turn, relay, request.conversation_id, sequence=0)
 
     async def give_up(self, project: str, request: TurnRequest, why: str) -> Outcome:
         """End a turn that has been tried too often, admitted or not."""
         loaded = await self._conversations.load(project, request.conversation_id)
         turn = loaded.state.turn_running(request.response_id)
         if turn is None:
-            return _refusal(ServerFault(why))
+            return refusal(ServerFault(why))
         return await self._fail(
             Asked(
                 project=project,
@@ -181,7 +168,7 @@ class TurnAnswerer:
             ended = state.turns.get(response_id)
             assert ended is not None
             conversation_id = asked.request.conversation_id
-            return _end(ended, Relay(ids.item_id), conversation_id, sequence=granted.sequence)
+            return end_of(ended, Relay(ids.item_id), conversation_id, sequence=granted.sequence)
         if not granted.events:
             if interrupted:
                 relay = Relay(ids.item_id)
@@ -226,10 +213,10 @@ class TurnAnswerer:
             answer = await self._ask(asked, state, turn, relay, deltas)
             output = self._intake.output(relay.output(answer.items))
         except ModelRefused as refused:
-            await self._fail(asked, turn, relay, refused.message, code=_code(refused))
-            return _refused_by_model(refused)
+            await self._fail(asked, turn, relay, refused.message, code=error_code(refused))
+            return refused_by_model(refused)
         except (ModelUnavailable, msgspec.MsgspecError) as error:
-            return await self._fail(asked, turn, relay, _told(error))
+            return await self._fail(asked, turn, relay, told(error))
         if answer.status == "failed":
             return await self._fail(
                 asked,
@@ -316,7 +303,7 @@ class TurnAnswerer:
         )
         turn = granted.state.turns.get(command.response_id)
         assert turn is not None
-        return _end(turn, relay, asked.request.conversation_id, sequence=granted.sequence)
+        return end_of(turn, relay, asked.request.conversation_id, sequence=granted.sequence)
 
 
 def _check_target(request: TurnRequest, create: responses.CreateResponse) -> None:
@@ -377,40 +364,3 @@ def _failed(message: str, turn: Turn) -> Answer:
         error_code="server_error",
         error_message=message,
     )
-
-
-def _end(turn: Turn, relay: Relay, conversation_id: str, *, sequence: int) -> End:
-    number = relay.number
-    return End(
-        frame=relay.ended(turn.status, render(turn, conversation_id=conversation_id)),
-        number=number,
-        status=turn.status,
-        sequence=sequence,
-        tokens=sum(item.tokens for item in turn.output),
-    )
-
-
-def _refusal(refused: ApiError) -> Refusal:
-    return Refusal(body=refused.body(), status=refused.status)
-
-
-def _refused_by_model(refused: ModelRefused) -> Refusal:
-    kind = "requests" if refused.status == 429 else "invalid_request_error"  # noqa: PLR2004 - HTTP
-    error = Error(message=refused.message, type=kind, param=refused.param, code=refused.code)
-    return Refusal(
-        body=_encode(ErrorBody(error)),
-        status=refused.status,
-        retry_after_s=refused.retry_after_s,
-    )
-
-
-def _told(error: Exception) -> str:
-    """What clients are told of a model that failed; of unreadable output, not what it held."""
-    if isinstance(error, msgspec.MsgspecError):
-        return "The model's answer could not be read."
-    return str(error)
-
-
-def _code(refused: ModelRefused) -> str:
-    """A refusal in the words a failed response has for it (contract 1.5)."""
-    return "rate_limit_exceeded" if refused.status == 429 else "invalid_prompt"  # noqa: PLR2004

@@ -25,8 +25,9 @@ from services.journal.keys import content_key
 from services.model.connect import model as connect_model
 from services.model.intake import Intake
 from services.model.tokenizer import Tokenizer
-from services.responder.answer_turn import End, Outcome, TurnAnswerer
+from services.responder.answer_turn import TurnAnswerer
 from services.responder.outbox import Outbox
+from services.responder.outcome import End, Outcome
 from services.responder.settings import ResponderSettings
 from services.sealing import Sealer, fresh_key
 from services.settings import demand

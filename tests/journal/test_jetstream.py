@@ -51,8 +51,8 @@ class TestJetStreamJournal(JournalContract):
     async def test_a_busy_process_that_reads_large_commits_keeps_its_connection(
         self, journal, client, conversation_id
     ):
-        # 98 MiB in 14 messages: more than a server holds back for one connection, max_pending.
-        expected = await self.write(journal, conversation_id, size=7 * 1024 * 1024, number=14)
+        # 84 MiB in 12 messages: more than a server holds back for one connection, max_pending.
+        expected = await self.write(journal, conversation_id, size=7 * 1024 * 1024, number=12)
         lost = asyncio.Event()
         client._disconnected_cb = lambda: asyncio.sleep(0, lost.set())
 

@@ -7,6 +7,7 @@ import httpx2 as httpx
 import pytest
 
 from schemas import items
+from services import settings
 from services.conversation.history import Item, item_of
 from services.model import Answer, Call, ModelRefused, ModelUnavailable
 from services.model.connect import model
@@ -281,8 +282,8 @@ async def test_the_chat_api_is_sent_the_same_window_in_its_own_spelling(simulato
 
 
 def test_an_api_nobody_has_is_a_fault_of_the_settings():
-    with pytest.raises(SettingsError, match="'responses' or 'chat', not 'telepathy'"):
-        model(ModelSettings(model_api="telepathy"), SEALER)
+    with pytest.raises(SettingsError, match=r"TURNLOG_MODEL_API: .*telepathy"):
+        settings.read(ModelSettings, {"TURNLOG_MODEL_API": "telepathy"})
 
 
 # Upstreams that are broken

@@ -100,18 +100,24 @@ def test_no_item_makes_the_intake_raise_anything_but_an_answer(valid, changed):
     assert items.head(item.raw).id == item.id
 
 
+def came_to(step, *given_values: object):
+    """What a step raised, by name."""
+    try:
+        step(*given_values)
+    except Exception as error:  # noqa: BLE001 - the point is which
+        return type(error).__name__
+    return "taken"
+
+
 def test_no_depth_that_a_body_may_have_makes_the_intake_fail():
-    for depth in range(900, 1_000):
+    outcomes = set()
+    for depth in (1, 10, 100, *range(900, 1_000)):
         nested = b"[" * depth + b"]" * depth
         payload = b'{"items":[{"role":"user","content":"x","extra":%b}]}' % nested
-        try:
-            given_items = checks.array(checks.body(payload)["items"], "items")
-        except Invalid:
-            return
-        try:
-            INTAKE.array(given_items, "items")
-        except ApiError:
-            return
+        if came_to(checks.body, payload) == "taken":
+            values = checks.array(checks.body(payload)["items"], "items")
+            outcomes.add(came_to(INTAKE.array, values, "items"))
+    assert outcomes <= {"taken", "Invalid"}
 
 
 def test_a_long_summary_of_ours_has_its_size():

@@ -3,6 +3,8 @@ import json
 import msgspec
 import pytest
 
+from schemas.http import responses
+from schemas.http.errors import ApiError
 from services.conversation.history import Item, item_of
 from services.model import messages
 from tests.builders import call, message, output, raw, reasoning, said
@@ -201,9 +203,6 @@ def test_a_simple_format_is_passed_on_and_an_absent_one_is_not():
     ids=["format", "format_without_type", "choice_without_name"],
 )
 def test_parameters_that_passed_the_door_do_not_break_their_respelling(wrong):
-    from schemas.http import responses  # noqa: PLC0415
-    from schemas.http.errors import ApiError  # noqa: PLC0415
-
     try:
         read = responses.read_create(bytes(raw({"model": "m", "input": "x", **wrong})))
     except ApiError:

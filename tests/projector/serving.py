@@ -61,6 +61,14 @@ def until(condition: Callable[[], object], *, wait_s: float = WAIT_S) -> None:
         time.sleep(0.005)
 
 
+async def eventually(condition: Callable[[], object], *, wait_s: float = WAIT_S) -> None:
+    """As `until`, while this loop goes on."""
+    deadline = time.monotonic() + wait_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {wait_s} s"
+        await asyncio.sleep(0.005)
+
+
 async def until_health(
     client: Client, condition: Callable[[Health], object], *, wait_s: float = WAIT_S
 ) -> Health:

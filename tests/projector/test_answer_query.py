@@ -9,6 +9,8 @@ from tests.builders import added, created, message
 from tests.projector.builders import Log
 from tests.projector.serving import ask, projecting, settings_for
 
+pytestmark = pytest.mark.usefixtures("projector")
+
 
 @pytest.fixture
 async def log(client):
@@ -21,17 +23,17 @@ async def log(client):
 @pytest.fixture
 async def projector(nats_server, log, tmp_path):
     async with projecting(settings_for(nats_server, tmp_path / "views")) as projection:
-        assert await projection.reached(1, wait_s=10)
+        assert await projection.reached(len(log.messages), wait_s=10)
         yield projection
 
 
-async def test_rows_come_with_their_columns_and_sequence(client, projector):
+async def test_rows_come_with_their_columns_and_sequence(client):
     assert await ask(client, "SELECT item_id, position FROM items ORDER BY 2") == SqlAnswer(
         sequence=1, columns=("item_id", "position"), rows=(("m1", 0), ("m2", 1))
     )
 
 
-async def test_an_answer_waits_for_the_sequence_it_is_asked_at(client, projector, log):
+async def test_an_answer_waits_for_the_sequence_it_is_asked_at(client, log):
     asked = asyncio.create_task(ask(client, "SELECT count(*) FROM items", sequence=2))
     await client.flush()
     log.commit("c1", added(message("m3")))
@@ -41,7 +43,7 @@ async def test_an_answer_waits_for_the_sequence_it_is_asked_at(client, projector
     assert (answer.sequence, answer.rows) == (2, ((3,),))
 
 
-async def test_what_was_just_written_is_always_there(client, projector, log):
+async def test_what_was_just_written_is_always_there(client, log):
     for number in range(2, 30):
         log.commit("c1", added(message(f"x{number}")))
         await log.publish(client.jetstream(), start=number - 1)
@@ -49,7 +51,7 @@ async def test_what_was_just_written_is_always_there(client, projector, log):
         assert answer.rows == ((number + 1,),)
 
 
-async def test_a_sequence_not_reached_in_time_is_said(client, projector):
+async def test_a_sequence_not_reached_in_time_is_said(client):
     answer = await ask(client, "SELECT 1", sequence=99, wait_s=0.05)
     assert answer.error == "the views stand at 1 and did not reach 99 in 0.05 s"
     assert answer.rows == ()
@@ -93,9 +95,7 @@ async def test_a_sequence_not_reached_in_time_is_said(client, projector):
         ("SELECT error('no')", "Invalid Input Error: no"),
     ],
 )
-async def test_whatever_does_not_only_read_the_views_is_refused(
-    client, projector, statement, error
-):
+async def test_whatever_does_not_only_read_the_views_is_refused(client, statement, error):
     answer = await ask(client, statement)
     assert answer.error is not None
     assert answer.error.startswith(error)
@@ -123,13 +123,13 @@ async def test_whatever_does_not_only_read_the_views_is_refused(
         "FROM turns JOIN token_usage USING (response_id)",
     ],
 )
-async def test_what_only_reads_is_answered(client, projector, statement):
+async def test_what_only_reads_is_answered(client, statement):
     answer = await ask(client, statement)
     assert answer.error is None
     assert answer.columns
 
 
-async def test_a_statement_is_ended_at_its_time_limit_and_the_next_is_answered(client, projector):
+async def test_a_statement_is_ended_at_its_time_limit_and_the_next_is_answered(client):
     endless = "SELECT count(*) FROM range(10000000000) a, range(10000000000) b"
     one, two, three = await asyncio.gather(
         ask(client, endless, time_s_max=0.2),
@@ -140,7 +140,7 @@ async def test_a_statement_is_ended_at_its_time_limit_and_the_next_is_answered(c
     assert (one.error, two.error, three.rows) == (ended, ended, ((1,),))
 
 
-async def test_a_question_that_finds_no_free_thread_in_time_is_told(client, projector):
+async def test_a_question_that_finds_no_free_thread_in_time_is_told(client):
     endless = "SELECT count(*) FROM range(10000000000) a, range(10000000000) b"
     running = [asyncio.create_task(ask(client, endless, time_s_max=1)) for _ in range(2)]
     await client.flush()
@@ -161,14 +161,14 @@ async def test_writing_goes_on_while_statements_run(client, projector, log):
     await asyncio.gather(*running)
 
 
-async def test_rows_are_cut_at_the_limit(client, projector):
+async def test_rows_are_cut_at_the_limit(client):
     answer = await ask(client, "SELECT * FROM range(1000000000000)", rows_max=3)
     assert (answer.rows, answer.truncated) == (((0,), (1,), (2,)), True)
     answer = await ask(client, "SELECT * FROM range(3)", rows_max=3)
     assert (answer.rows, answer.truncated) == (((0,), (1,), (2,)), False)
 
 
-async def test_an_answer_is_cut_at_what_a_message_can_carry(client, projector):
+async def test_an_answer_is_cut_at_what_a_message_can_carry(client):
     statement = "SELECT repeat('x', 100000) FROM range(1000)"
     answer = await client.request(
         subjects.ask("sql"), msgspec.json.encode({"statement": statement}), timeout=20
@@ -203,20 +203,20 @@ async def test_an_answer_is_cut_at_what_a_message_can_carry(client, projector):
         ("'{\"a\": 1}'::JSON", '{"a": 1}'),
     ],
 )
-async def test_every_value_has_a_form_in_json(client, projector, value, shown):
+async def test_every_value_has_a_form_in_json(client, value, shown):
     answer = await ask(client, f"SELECT {value} FROM range(4) AS t (i) WHERE i < 4")
     if not answer.rows:
         pytest.fail(str(answer.error))
     assert answer.rows[0] == (shown,)
 
 
-async def test_column_names_survive_a_time_zone(client, projector):
+async def test_column_names_survive_a_time_zone(client):
     answer = await ask(client, 'SELECT now() AS "a ""b""", 1 AS n, 2 AS n;  -- end')
     assert answer.error is None
     assert answer.columns == ('a "b"', "n", "n")
 
 
-async def test_what_is_no_question_is_answered_so(client, projector):
+async def test_what_is_no_question_is_answered_so(client):
     answer = await client.request(subjects.ask("sql"), b"SELECT 1", timeout=5)
     decoded = msgspec.json.decode(answer.data, type=SqlAnswer)
     assert decoded.error is not None

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas import subjects
 from schemas import events as e
+from schemas import subjects
 from services.journal import connect, streams
 from services.projector import follow
 from services.projector.database import Database
@@ -17,7 +17,14 @@ from services.projector.log_client import LogClient
 from services.projector.settings import ProjectorSettings
 from tests.builders import added, created, message
 from tests.projector.builders import Log, applied, contents, played
-from tests.projector.serving import WAIT_S, Server, projecting, settings_for, until_health
+from tests.projector.serving import (
+    WAIT_S,
+    Server,
+    eventually,
+    projecting,
+    settings_for,
+    until_health,
+)
 from tests.projector.test_database import ACTIONS
 
 
@@ -52,6 +59,7 @@ def kept(directory) -> dict[str, str]:
 
 @pytest.fixture
 async def log_client(nats_server: Server, client):
+    assert client.is_connected
     connected = LogClient()
     await connected.connect(**connect.options(nats_server.url, name="test"))
     yield connected
@@ -113,9 +121,7 @@ async def test_it_begins_after_a_sequence(client, log_client):
 async def test_no_more_is_asked_for_than_there_is_room(client, log_client):
     await chatter(6000).publish(client.jetstream())
     taken = Taken(log_client, buffer_events_max=follow.PULL_MESSAGES, batch_events_max=100)
-    async with asyncio.timeout(WAIT_S):
-        while len(taken.follower._buffer) < follow.PULL_MESSAGES:
-            await asyncio.sleep(0.005)
+    await eventually(lambda: len(taken.follower._buffer) >= follow.PULL_MESSAGES)
     await client.flush()
     await log_client.flush()
 
@@ -287,9 +293,7 @@ async def test_the_projector_says_when_it_cannot_reach_the_log(tmp_path):
         client = await nats.connect(server.url, allow_reconnect=False, error_cb=_quiet)
         await until_health(client, lambda health: health.ok)
         server.stop()
-        async with asyncio.timeout(WAIT_S):
-            while projection.health().ok:
-                await asyncio.sleep(0.005)
+        await eventually(lambda: not projection.health().ok)
         assert projection.health().detail == "the log cannot be reached"
         with suppress(nats.errors.Error):
             await client.close()

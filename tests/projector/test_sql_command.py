@@ -69,7 +69,8 @@ def test_without_a_turnlog_it_says_so_in_one_line(arguments, said):
     assert "secret" not in ended.stderr
 
 
-async def test_without_a_projector_it_says_so_in_one_line(nats_server, client):
+@pytest.mark.usefixtures("client")
+async def test_without_a_projector_it_says_so_in_one_line(nats_server):
     ended = turnlog("sql", "SELECT 1", "--nats-url", nats_server.url)
     assert ended.stderr == "Error: no projector runs: see `turnlog projector --help`\n"
     assert ended.returncode == 1

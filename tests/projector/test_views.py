@@ -24,7 +24,10 @@ from tests.builders import (
 from tests.projector.builders import Log, applied, contents, rows
 
 NAIVE = AT.replace(tzinfo=None)
-ITEMS = "SELECT position, item_id, origin, response_id, deleted_at FROM items ORDER BY sequence, position, item_id"
+ITEMS = """
+SELECT position, item_id, origin, response_id, deleted_at FROM items
+ORDER BY sequence, position, item_id
+"""
 """In the order of joining; items of a chain by id."""
 
 
@@ -282,6 +285,6 @@ def test_every_view_has_its_statements_and_a_comment_on_every_column():
             assert "--" in line
 
 
-def test_every_view_is_in_the_registry(request):
+def test_every_view_is_in_the_registry():
     folder = Path(str(VIEWS[0].__file__)).parent
     assert {path.stem for path in folder.glob("*.sql")} == {view.name(each) for each in VIEWS}

@@ -10,11 +10,11 @@ from tests.builders import counted, raw
 from tests.schemas.answers import invalid
 
 
-def anything(_blob):
+def anything(_blob, _item_id):
     """Accept every encrypted content."""
 
 
-def refuse(blob):
+def refuse(blob, _item_id):
     raise checks.Invalid(f"not ours: {blob}", code="invalid_encrypted_content")
 
 
@@ -455,9 +455,9 @@ def test_only_compactions_are_asked_about_and_what_is_refused_is_refused():
     kept(
         b'{"type":"compaction","encrypted_content":"one"}',
         b'{"id":"rs_1","type":"reasoning","summary":[],"encrypted_content":"two"}',
-        accept=asked.append,
+        accept=lambda blob, item_id: asked.append((blob, item_id)),
     )
-    assert asked == ["one"]
+    assert asked == [("one", "cmp_1")]
     status, body = refusal({"type": "compaction", "encrypted_content": "one"}, accept=refuse)
     assert (status, body["error"]["code"]) == (400, "invalid_encrypted_content")
 

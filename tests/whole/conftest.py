@@ -22,9 +22,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory, _nothing_is_left: None) -> 
 
 
 @pytest.fixture(scope="session")
-def second_gateway(shared: Running) -> str:
+def second_gateway(shared: Running) -> Iterator[str]:
     """URL of another gateway on the shared instance's log."""
-    return another_gateway(shared)
+    with another_gateway(shared) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -39,4 +40,7 @@ def _wounded(tmp_path_factory: pytest.TempPathFactory, _nothing_is_left: None) -
 @pytest.fixture
 def wounded(_wounded: Running) -> Running:
     """One instance for every test that kills or stops; whole again at the start of each."""
-    return _wounded if _wounded.up else _wounded.start()
+    running = _wounded if _wounded.up else _wounded.start()
+    # Some of it may be too deep to be read back.
+    running.forget_received()
+    return running

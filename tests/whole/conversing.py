@@ -15,7 +15,49 @@ from tests.whole.running import MODEL, function, message, output_of
 
 CHUNK = 20
 _NAME = re.compile(r"[\w-]+")
-_WORDS = ["order", "parcel", "lamp", "refund", "Lissabon", "Straße", "žluťoučký", "kůň", "订单", "退款", "谢谢", "ありがとう", "注文", "спасибо", "заказ", "مرحبا", "طلب", "שלום", "👩\u200d👩\u200d👧\u200d👦", "🇵🇹", "é", "\u2028", "\u200b", "\ufeff", "<b>", "&", '"', "\\", "\\u0041", "/", "\t", "{}", "[]", "';", "DROP", "TABLE", "items;--", "%s", "${x}", "\x7f", "\x01"]
+_WORDS = [
+    "order",
+    "parcel",
+    "lamp",
+    "refund",
+    "Lissabon",
+    "Straße",
+    "žluťoučký",
+    "kůň",
+    "订单",
+    "退款",
+    "谢谢",
+    "ありがとう",
+    "注文",
+    "спасибо",
+    "заказ",
+    "مرحبا",
+    "طلب",
+    "שלום",
+    "👩\u200d👩\u200d👧\u200d👦",
+    "🇵🇹",
+    "é",
+    "\u2028",
+    "\u200b",
+    "\ufeff",
+    "<b>",
+    "&",
+    '"',
+    "\\",
+    "\\u0041",
+    "/",
+    "\t",
+    "{}",
+    "[]",
+    "';",
+    "DROP",
+    "TABLE",
+    "items;--",
+    "%s",
+    "${x}",
+    "\x7f",
+    "\x01",
+]
 
 
 class Recorded(msgspec.Struct, frozen=True):

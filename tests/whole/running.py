@@ -102,9 +102,8 @@ class Child:
         for text in self.log_path.read_text().splitlines():
             with suppress(json.JSONDecodeError):
                 line = json.loads(text)
-                if isinstance(line, dict) and line.get("event") == event:
-                    if fields.items() <= line.items():
-                        found.append(line)
+                if line.get("event") == event and fields.items() <= line.items():
+                    found.append(line)
         return found
 
     def said(self, event: str, **fields: object) -> dict[str, Any]:
@@ -196,29 +195,13 @@ class Running:
         until(lambda: not self.pids(), wait_s=5.0)
 
     def end(self) -> None:
-        """Leave nothing of it behind, whatever state it is in."""
-        for pid in marked(self.mark):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-        for child in (*self._others, self.up):
-            if child is not None and child.process.poll() is None:
-                child.process.terminate()
+        """Kill all of it, whatever state it is in: how it stops by itself has its own tests."""
         for child in (*self._others, self.up, self.simulator):
-            if child is None:
-                continue
-            if child is self.simulator:
-                child.process.terminate()
-            try:
-                child.process.wait(10)
-            except subprocess.TimeoutExpired:
+            if child is not None:
                 child.process.kill()
                 child.process.wait(10)
         self.up = None
-        left = marked(self.mark)
-        for pid in left:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        assert not left
+        until(lambda: not marked(self.mark), wait_s=5.0)
 
     def pids(self) -> dict[int, str]:
         """Living processes of ``turnlog up``, itself included."""
@@ -248,7 +231,6 @@ class Running:
             "TURNLOG_DATA_DIR": str(self.data),
             "TURNLOG_MODEL_URL": self.simulator_url,
             "TURNLOG_MODEL_KEY": "simulator",
-            **self.variables,
             **{settings.PREFIX + name.upper(): value for name, value in variables.items()},
         }
         log_path = self.directory / f"{process}-{len(self._others)}.log"
@@ -270,25 +252,21 @@ class Running:
         with httpx2.Client(base_url=url or self.url, timeout=timeout) as client:
             yield client
 
-    def received(self) -> list[dict[str, Any]]:
-        """Requests the model was sent, oldest first."""
-        return [json.loads(bytes(each.body)) for each in self.received_raw()]
-
-    def received_raw(self) -> "list[Received]":
-        """The same, bodies as they came."""
+    def received(self) -> "list[Received]":
+        """Requests the model was sent lately, oldest first."""
         origin = self.simulator_url.removesuffix("/v1")
-        answer = httpx2.get(f"{origin}/simulator/requests")
+        answer = httpx2.get(f"{origin}/simulator/requests", timeout=30)
         return msgspec.json.decode(answer.content, type=list[Received])
 
-    def received_with(self, text: str) -> list[bytes]:
-        """Bodies of requests to the model that hold ``text``, oldest first."""
-        bodies = [bytes(each.body) for each in self.received_raw()]
-        return [body for body in bodies if text.encode() in body]
-
-    def model_calls(self) -> int:
-        """How often the model was called since it started."""
+    def forget_received(self) -> None:
+        """Let the model forget what it was sent."""
         origin = self.simulator_url.removesuffix("/v1")
-        return sum(httpx2.get(f"{origin}/simulator/counts").json().values())
+        assert httpx2.delete(f"{origin}/simulator/requests").status_code == 200
+
+    def received_with(self, text: str) -> list[bytes]:
+        """Bodies of those that hold ``text``, oldest first."""
+        bodies = [bytes(each.body) for each in self.received()]
+        return [body for body in bodies if text.encode() in body]
 
     def on_log(self, work: Callable[[Client], Any]) -> Any:
         """What the coroutine function ``work`` returns on a connection to the log."""
@@ -465,8 +443,9 @@ def output_of(call_id: str, output: str) -> dict[str, Any]:
     return {"type": "function_call_output", "call_id": call_id, "output": output}
 
 
-def another_gateway(running: Running) -> str:
-    """URL of a gateway more on the same log, once it can serve."""
+@contextmanager
+def another_gateway(running: Running) -> Iterator[str]:
+    """URL of a gateway more on the same log, once it can serve; it is stopped at the end."""
     port = free_port()
     child = running.beside("gateway", port=str(port), tokens_budget="0")
     url = f"http://127.0.0.1:{port}"
@@ -478,4 +457,5 @@ def another_gateway(running: Running) -> str:
         return False
 
     until(serves)
-    return url
+    yield url
+    assert child.end() == 0

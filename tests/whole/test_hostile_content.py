@@ -1,10 +1,8 @@
 """Content that is legal and odd, or legal and nearly too much: every process must live with it."""
 
 import json
-from collections.abc import Iterator
 
 import httpx2
-import pytest
 
 from tests.whole.running import (
     MODEL,
@@ -21,16 +19,6 @@ from tests.whole.running import (
 NUL = "a\u0000b"
 DEPTHS = range(900, 990, 2)
 """Around the depth at which Python stops reading JSON."""
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory, _nothing_is_left: None) -> Iterator[Running]:
-    """An instance of this file's own, since what is tested here may stop a process for good."""
-    running = Running(tmp_path_factory.mktemp("hostile"), tokens_budget="0")
-    try:
-        yield running.start()
-    finally:
-        running.end()
 
 
 def views_are_alive(running: Running) -> bool:
@@ -51,62 +39,62 @@ def agreed(running: Running, http: httpx2.Client, conversation_id: str) -> list[
     return from_log
 
 
-def test_nul_characters_are_kept_everywhere(alone: Running):
+def test_nul_characters_are_kept_everywhere(wounded: Running):
     call = {"type": "function_call", "call_id": NUL, "name": NUL, "arguments": NUL}
-    with alone.client() as client, alone.http() as http:
+    with wounded.client() as client, wounded.http() as http:
         conversation = client.conversations.create(
             metadata={NUL: NUL}, items=[message(NUL), call, output_of(NUL, NUL)]
         )
         response = client.responses.create(
             model=MODEL, input=NUL, conversation=conversation.id, metadata={NUL: NUL}, user=NUL
         )
-        agreed(alone, http, conversation.id)
+        agreed(wounded, http, conversation.id)
 
     assert response.metadata == {NUL: NUL}
-    assert views_are_alive(alone)
+    assert views_are_alive(wounded)
 
 
-def test_huge_numbers_and_repeated_keys_are_kept_as_written(alone: Running):
+def test_huge_numbers_and_repeated_keys_are_kept_as_written(wounded: Running):
     item = b'{"role":"user","content":"x","big":1%b,"small":-1e-400,"x":1,"x":2}' % (b"0" * 300)
-    with alone.client() as client, alone.http() as http:
+    with wounded.client() as client, wounded.http() as http:
         conversation = client.conversations.create()
         path = f"/v1/conversations/{conversation.id}/items"
         assert http.post(path, content=b'{"items":[%b]}' % item).status_code == 200
-        (kept,) = agreed(alone, http, conversation.id)
+        (kept,) = agreed(wounded, http, conversation.id)
 
     assert b'"big":1' + b"0" * 300 + b"," in kept
-    assert views_are_alive(alone)
+    assert views_are_alive(wounded)
 
 
-def test_a_body_just_below_the_limit_is_taken_whole(alone: Running):
+def test_a_body_just_below_the_limit_is_taken_whole(wounded: Running):
     large = "ünd " * (1200 * 1024)
-    with alone.client() as client, alone.http() as http:
+    with wounded.client() as client, wounded.http() as http:
         conversation = client.conversations.create()
         client.conversations.items.create(conversation.id, items=[message(large)])
-        (kept,) = agreed(alone, http, conversation.id)
+        (kept,) = agreed(wounded, http, conversation.id)
         response = client.responses.create(
             model=MODEL, input=[message("[[say short]]")], conversation=conversation.id
         )
 
     assert json.loads(kept)["content"][0]["text"] == large
     assert response.output_text == "short"
-    assert views_are_alive(alone)
+    assert views_are_alive(wounded)
 
 
-def test_an_item_of_one_huge_word_is_taken(alone: Running):
+def test_an_item_of_one_huge_word_is_taken(wounded: Running):
     # As a picture in base64 is.
     picture = {"type": "input_image", "image_url": "data:image/png;base64," + "QUJD" * 600_000}
-    with alone.client() as client, alone.http() as http:
+    with wounded.client() as client, wounded.http() as http:
         conversation = client.conversations.create()
         client.conversations.items.create(
             conversation.id,
             items=[{"role": "user", "content": [picture]}, message("x" * 2_000_000)],
         )
-        assert len(agreed(alone, http, conversation.id)) == 2
+        assert len(agreed(wounded, http, conversation.id)) == 2
 
 
-def test_a_listing_larger_than_a_message_is_answered(alone: Running):
-    with alone.client() as client, alone.http() as http:
+def test_a_listing_larger_than_a_message_is_answered(wounded: Running):
+    with wounded.client() as client, wounded.http() as http:
         conversation = client.conversations.create()
         for _ in range(3):
             client.conversations.items.create(conversation.id, items=[message("x " * 2_000_000)])
@@ -118,44 +106,43 @@ def test_a_listing_larger_than_a_message_is_answered(alone: Running):
         assert response.output_text == "all of it"
 
 
-def test_a_turn_of_one_huge_word_ends(alone: Running):
-    with alone.http(timeout=15) as http:
+def test_a_turn_of_one_huge_word_ends(wounded: Running):
+    with wounded.http(timeout=15) as http:
         answer = http.post("/v1/responses", json={"model": MODEL, "input": "x" * 4_000_000})
 
     assert answer.status_code in {200, 400, 413}
-    assert until(lambda: alone.turns_waiting() == 0, wait_s=5)
+    assert until(lambda: wounded.turns_waiting() == 0, wait_s=5)
 
 
-def test_a_turn_as_deep_as_is_accepted_ends(alone: Running):
+def test_a_turn_as_deep_as_is_accepted_ends(wounded: Running):
     def turn(depth: int) -> int:
         schema = "[" * depth + "]" * depth
         body = (
             f'{{"model":"{MODEL}","input":"x","tools":[{{"type":"function","name":"f",'
             f'"parameters":{{"x":{schema}}}}}]}}'
         )
-        with alone.http(timeout=15) as http:
+        with wounded.http(timeout=15) as http:
             return http.post("/v1/responses", content=body).status_code
 
     found = set(together(turn, DEPTHS[::6], workers=4))
 
     assert found == {200, 400}
-    assert until(lambda: alone.turns_waiting() == 0, wait_s=5)
-    assert views_are_alive(alone)
+    assert until(lambda: wounded.turns_waiting() == 0, wait_s=5)
+    assert views_are_alive(wounded)
 
 
-def test_an_item_as_deep_as_is_accepted_can_be_read_by_every_process(alone: Running):
+def test_an_item_as_deep_as_is_accepted_can_be_read_by_every_process(wounded: Running):
     # Last in the file: what it plants stays in the log.
     statuses = {}
     paths = {}
-    with alone.client() as client, alone.http() as http:
+    with wounded.client() as client, wounded.http() as http:
         for depth in DEPTHS:
             conversation = client.conversations.create()
             nested = "[" * depth + "]" * depth
             body = f'{{"items":[{{"role":"user","content":"x","deep":{nested}}}]}}'
             paths[depth] = f"/v1/conversations/{conversation.id}/items"
             statuses[depth] = http.post(paths[depth], content=body).status_code
-    cold = another_gateway(alone)
-    with alone.http(cold) as http:
+    with another_gateway(wounded) as cold, wounded.http(cold) as http:
         unreadable = {
             depth: answer.status_code
             for depth, path in paths.items()
@@ -163,5 +150,5 @@ def test_an_item_as_deep_as_is_accepted_can_be_read_by_every_process(alone: Runn
         }
 
     assert unreadable == {}
-    assert views_are_alive(alone)
+    assert views_are_alive(wounded)
     assert set(statuses.values()) == {200, 400}

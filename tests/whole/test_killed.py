@@ -78,7 +78,7 @@ WORK: dict[str, Work] = {
 }
 
 
-def kept_writing(running: Running, client: OpenAI, name: str, diary: Diary) -> None:
+def kept_writing(client: OpenAI, name: str, diary: Diary) -> None:
     """Write until the connection is lost."""
     number = 0
     while True:
@@ -96,11 +96,11 @@ def waited_in_vain(client: OpenAI, diary: Diary, *, stream: bool) -> None:
     text = f"[[delay {0.2 if stream else 3}]] [[words 40]] slow-{stream}"
     diary.asked.append(text)
     with pytest.raises((openai.OpenAIError, httpx2.TransportError)):
-        answer = client.responses.create(
-            model=MODEL, input=text, conversation=diary.conversation_id, stream=stream
+        list(
+            client.responses.create(
+                model=MODEL, input=text, conversation=diary.conversation_id, stream=stream
+            )
         )
-        for _ in answer:
-            pass
 
 
 def test_what_was_acked_survives_a_kill_of_everything(wounded: Running):
@@ -109,7 +109,7 @@ def test_what_was_acked_survives_a_kill_of_everything(wounded: Running):
         for diary in diaries.values():
             diary.conversation_id = client.conversations.create().id
         writers = [
-            threading.Thread(target=kept_writing, args=(wounded, client, name, diaries[name]))
+            threading.Thread(target=kept_writing, args=(client, name, diaries[name]))
             for name in WORK
         ]
         for name, stream in (("slow-plain", False), ("slow-streamed", True)):

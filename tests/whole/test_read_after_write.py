@@ -40,10 +40,12 @@ def test_the_next_turn_sends_what_is_stored_byte_for_byte(shared: Running):
         conversation = client.conversations.create(items=[message("seed", "developer")])
         path = "/v1/responses"
         # Spaces, an escaped letter and unknown fields: what clients write is what is kept.
+        text = json.dumps(odd + "marker-bytes \u00fc")
         body = (
-            '{ "model": "%s", "conversation": "%s", "input": [ {"role":"user", "x_extra": [ 1.50 ],'
-            ' "content": [ {"type":"input_text", "text": %s } ]} ] }'
-        ) % (MODEL, conversation.id, json.dumps(odd + "marker-bytes \u00fc"))
+            f'{{ "model": "{MODEL}", "conversation": "{conversation.id}", "input": [ {{"role":'
+            f'"user", "x_extra": [ 1.50 ], "content": [ {{"type":"input_text", "text": {text} }} ]'
+            "} ] }"
+        )
         assert http.post(path, content=body).status_code == 200
         stored = listed(http, conversation.id)
         client.responses.create(model=MODEL, input="second-bytes", conversation=conversation.id)

@@ -9,7 +9,7 @@ from services.cli.main import COMMANDS, main
 from tests.whole.running import ROOT, Running, own
 
 README = (ROOT / "README.md").read_text()
-QUICKSTART, STRAIGHT_ONTO_THE_QUEUE = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+QUICKSTART, STRAIGHT_ONTO_THE_QUEUE = re.findall(r"(?ms)^```python\n(.*?)^```", README)
 
 
 def ran(running: Running, program: str, **variables: str) -> str:
@@ -69,5 +69,5 @@ def test_the_readme_lists_the_options_of_up():
     told = CliRunner().invoke(main, ["up", "--help"]).output
     listed = dict(re.findall(r"^\| `(--[a-z-]+)` \| `(TURNLOG_[A-Z_]+)` ", README, re.MULTILINE))
 
-    assert listed.keys() | {"--help"} == set(re.findall(r"^ +(?:-h, )?(--[a-z-]+)", told, re.MULTILINE))
+    assert listed.keys() | {"--help"} == set(re.findall(r"(?m)^ +(?:-h, )?(--[a-z-]+)", told))
     assert {variable for variable in listed.values() if variable not in told} == set()

@@ -59,7 +59,7 @@ def client(shared: Running):
         yield sdk
 
 
-def test_a_stream_is_framed_as_the_contract_says(shared: Running, http: httpx2.Client):
+def test_a_stream_is_framed_as_the_contract_says(http: httpx2.Client):
     answer, payload = streamed(http, input="[[words 40]] framed \u2028 \n\n data: x")
     events = events_of(payload)
 
@@ -160,7 +160,7 @@ def test_a_plain_client_that_leaves_has_its_turn_finished(shared: Running):
 
 
 def test_an_upstream_refusal_before_the_first_event_is_no_stream(
-    shared: Running, http: httpx2.Client, client: OpenAI
+    http: httpx2.Client, client: OpenAI
 ):
     conversation = client.conversations.create()
     for status in (400, 422):

@@ -2,6 +2,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openai
+import pytest
 
 from tests.whole.running import (
     MODEL,
@@ -59,8 +60,7 @@ def test_fifty_at_once_from_each_of_two_gateways_are_all_there_once(
             text = f"at once {number}"
             try:
                 client.conversations.items.create(conversation.id, items=[message(text)])
-            except openai.InternalServerError as refused:
-                assert refused.status_code == 503
+            except openai.InternalServerError:
                 return None
             return text
 
@@ -78,11 +78,12 @@ def test_of_two_turns_at_once_one_is_refused_and_the_model_is_called_once(
         for round_number in range(4):
             conversation = client.conversations.create()
             marker = f"at once, round {round_number}"
+            stream = round_number == 3
             body = {
                 "model": MODEL,
-                "input": f"[[delay 0.4]] {marker}",
+                "input": f"[[delay {0.02 if stream else 0.4}]] {marker}",
                 "conversation": conversation.id,
-                "stream": round_number == 3,
+                "stream": stream,
             }
             answers = together(
                 lambda http, body=body: http.post("/v1/responses", json=body),
@@ -109,12 +110,9 @@ def test_a_busy_conversation_can_be_read_and_edited(shared: Running):
         until(lambda: shared.received_with("slow-busy"))
         added = client.conversations.items.create(conversation.id, items=[message("meanwhile")])
         during = client.conversations.items.list(conversation.id, order="asc").data
-        try:
+        with pytest.raises(openai.BadRequestError) as refused:
             client.responses.create(model=MODEL, input="x", conversation=conversation.id)
-        except openai.BadRequestError as refused:
-            assert refused.body == LOCKED
-        else:
-            raise AssertionError("it was not locked")
+        assert refused.value.body == LOCKED
         response = turn.result(30)
         after = [item.id for item in client.conversations.items.list(conversation.id, order="asc")]
 

@@ -12,7 +12,9 @@ CREATE TABLE items (
     call_id         VARCHAR,   -- of a function call and its output: what pairs them
     name            VARCHAR,   -- of a function call: the function
     tokens          INTEGER,   -- model tokens by the bundled tokenizer
-    item            VARCHAR,   -- the item, byte for byte as clients read it (JSON): item ->> '$.id'
+    -- Not compressed: to compress it takes half of a rebuild, and pages of it are read at once.
+    item            VARCHAR USING COMPRESSION uncompressed,
+                               -- the item, byte for byte as clients read it (JSON): item ->> '$.id'
     response_id     VARCHAR,   -- the turn it came with; NULL for items added by hand
     origin          VARCHAR,   -- added (by hand), input, output (of a turn), compaction
     project         VARCHAR,   -- tenant

@@ -1,0 +1,72 @@
+"""What a turn request comes to, as the asker is told it."""
+
+import msgspec
+
+from schemas.http.errors import ApiError, Error, ErrorBody
+from services.conversation.history import Turn
+from services.conversation.response import render
+from services.model import ModelRefused
+from services.responder.relay import Relay
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """The turn has no response: an error body and its HTTP status."""
+
+    body: bytes
+    status: int
+    retry_after_s: int | None = None
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """The turn has ended: its terminal frame, and where it is stored (0: nowhere)."""
+
+    frame: bytes
+    number: int
+    status: str
+    sequence: int
+    tokens: int = 0
+
+
+Outcome = Refusal | End
+
+
+def end_of(turn: Turn, relay: Relay, conversation_id: str, *, sequence: int) -> End:
+    """The end of a turn that has ended; ``sequence`` is where it is stored."""
+    number = relay.number
+    return End(
+        frame=relay.ended(turn.status, render(turn, conversation_id=conversation_id)),
+        number=number,
+        status=turn.status,
+        sequence=sequence,
+        tokens=sum(item.tokens for item in turn.output),
+    )
+
+
+def refusal(refused: ApiError) -> Refusal:
+    """What the rules or the contract refuse."""
+    return Refusal(body=refused.body(), status=refused.status)
+
+
+def refused_by_model(refused: ModelRefused) -> Refusal:
+    """What the upstream refuses, in its words."""
+    kind = "requests" if refused.status == 429 else "invalid_request_error"  # noqa: PLR2004 - HTTP
+    error = Error(message=refused.message, type=kind, param=refused.param, code=refused.code)
+    return Refusal(
+        body=_encode(ErrorBody(error)),
+        status=refused.status,
+        retry_after_s=refused.retry_after_s,
+    )
+
+
+def told(error: Exception) -> str:
+    """What clients are told of a model that failed; of unreadable output, not what it held."""
+    if isinstance(error, msgspec.MsgspecError):
+        return "The model's answer could not be read."
+    return str(error)
+
+
+def error_code(refused: ModelRefused) -> str:
+    """A refusal in the words a failed response has for it (contract 1.5)."""
+    return "rate_limit_exceeded" if refused.status == 429 else "invalid_prompt"  # noqa: PLR2004
