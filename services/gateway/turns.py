@@ -89,6 +89,7 @@ class Turns:
     def __init__(self, client: Client, *, wait_s: float = 5.0) -> None:
         """``wait_s`` bounds the wait for a turn request to be stored."""
         self._client = client
+        self._jetstream = client.jetstream()
         self._wait_s = wait_s
 
     @asynccontextmanager
@@ -120,7 +121,7 @@ class Turns:
 
     async def _store(self, project: str, request: TurnRequest) -> None:
         try:
-            await self._client.jetstream().publish(
+            await self._jetstream.publish(
                 subjects.turn_request(project, request.conversation_id),
                 turn_requests.encode(request),
                 timeout=self._wait_s,
