@@ -17,8 +17,8 @@ from tests.whole.running import (
 )
 
 NUL = "a\u0000b"
-DEPTHS = range(900, 990, 2)
-"""Around the depth at which Python stops reading JSON."""
+DEPTHS = (10, *range(40, 160, 4), *range(200, 1_000, 50))
+"""Around the depth at which bodies are refused, and that at which Python stops reading JSON."""
 
 
 def views_are_alive(running: Running) -> bool:
