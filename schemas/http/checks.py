@@ -4,6 +4,7 @@ Every check takes the raw JSON of one field and its name as errors spell it (``i
 and returns the value or raises `Invalid`. Raw JSON is only decoded where the value matters.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ METADATA_KEY_LENGTH_MAX = 64
 METADATA_VALUE_LENGTH_MAX = 512
 
 NULL = msgspec.Raw(b"null")
+
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 _fields = msgspec.json.Decoder(Fields).decode
 _array = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -276,13 +279,13 @@ def page(query: Sequence[tuple[str, str]]) -> tuple[int, str, str | None]:
 
 
 def _limit(value: str) -> int:
-    try:
-        number_given = int(value)
-    except ValueError:
+    # int() takes more than JSON does: 1_0, other scripts' digits, blanks around.
+    if not _INTEGER.fullmatch(value):
         raise Invalid(
             "Invalid type for 'limit': expected an integer, but got a string instead.",
             param="limit",
             code="invalid_type",
-        ) from None
+        )
+    number_given = int(value)
     bounded(number_given, "limit", least=1, most=100, noun="integer")
     return number_given

@@ -29,6 +29,11 @@ def lifecycle(name: str, response: bytes, sequence_number: int) -> bytes:
     return frame(name, _encode(Lifecycle(name, msgspec.Raw(response), sequence_number)))
 
 
+def count(payload: bytes) -> int:
+    """How many events are framed in a payload."""
+    return payload.count(b"\ndata: ")
+
+
 def response_in(payload: bytes) -> bytes:
     """The response object inside a terminal frame, as its bytes."""
     _, data = payload.split(b"\ndata: ", 1)

@@ -95,6 +95,19 @@ class ToolCallMissing(Refused):
         super().__init__(f"No tool call found for function call output with call_id {call_id}.")
 
 
+class ReasoningAlone(Refused):
+    """Reasoning was sent without the output it led to."""
+
+    param = "input"
+
+    def __init__(self, item_id: str) -> None:
+        """``item_id`` of the reasoning."""
+        super().__init__(
+            f"Item '{item_id}' of type 'reasoning' was provided without its required "
+            "following item."
+        )
+
+
 class ResponseInFlight(Refused):
     """A response cannot be deleted while it runs."""
 

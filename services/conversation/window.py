@@ -5,10 +5,16 @@ depends on it.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 
 from services.conversation.history import Compaction, Item, Turn
 from services.conversation.line import Line
-from services.conversation.refusals import DuplicateItem, ToolCallMissing, ToolOutputMissing
+from services.conversation.refusals import (
+    DuplicateItem,
+    ReasoningAlone,
+    ToolCallMissing,
+    ToolOutputMissing,
+)
 
 
 def of_line(
@@ -64,6 +70,9 @@ def check(before: Sequence[Item], added: Sequence[Item]) -> None:
         if item.id in known:
             raise DuplicateItem(item.id)
         known.add(item.id)
+    for item, following in zip_longest(added, added[1:]):
+        if item.type == "reasoning" and (following is None or not _answers(following)):
+            raise ReasoningAlone(item.id)
     calls = _call_ids(before, added, suffix="_call")
     outputs = _call_ids(before, added, suffix="_call_output")
     for call_id in outputs:
@@ -72,6 +81,11 @@ def check(before: Sequence[Item], added: Sequence[Item]) -> None:
     for call_id in calls:
         if call_id not in outputs:
             raise ToolOutputMissing(call_id)
+
+
+def _answers(item: Item) -> bool:
+    """Whether a model wrote it, and not a client."""
+    return item.role not in {"user", "system", "developer"} and not item.type.endswith("_output")
 
 
 def _call_ids(*parts: Iterable[Item], suffix: str) -> dict[str, None]:

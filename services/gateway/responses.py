@@ -14,7 +14,11 @@ from schemas.http.errors import ApiError, Invalid, Overloaded
 from services import clock, ids
 from services.conversation import commands
 from services.conversation.decide import visible_response
-from services.conversation.refusals import PreviousResponseUnknown, ResponseUnknown
+from services.conversation.refusals import (
+    ConversationUnknown,
+    PreviousResponseUnknown,
+    ResponseUnknown,
+)
 from services.conversation.response import render
 from services.gateway import answers
 from services.gateway.identify import project_of
@@ -158,9 +162,13 @@ def _turn_request(
             raise PreviousResponseUnknown(create.previous_response_id)
     fresh = ids.conversation_id()
     conversation_id = conversation_id or fresh
+    # The id of a turn that is not kept leads nowhere.
+    response_id = ids.response_id(conversation_id if stored else fresh)
+    if stored and id_forms.conversation_of(response_id) != conversation_id:
+        # No id of this shape was ever minted here.
+        raise ConversationUnknown(conversation_id)
     return turn_requests.TurnRequest(
-        # The id of a turn that is not kept leads nowhere.
-        response_id=ids.response_id(conversation_id if stored else fresh),
+        response_id=response_id,
         conversation_id=conversation_id,
         body=msgspec.Raw(payload),
         overlap=overlap,

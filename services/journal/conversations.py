@@ -22,8 +22,8 @@ from services.conversation.refusals import Refused
 from services.conversation.state import NEW, UNSTORED, Conversation, evolve
 from services.journal import Conflict, Journal, JournalUnavailable, Repeated, Stored
 
-ATTEMPTS_MAX = 5
-"""Times a decision is taken anew because somebody else was faster."""
+DECIDE_S_MAX = 5.0
+"""Seconds for which a decision is taken anew because somebody else was faster."""
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +94,12 @@ class Conversations:
                 pass
             try:
                 async for attempt in stamina.retry_context(
-                    on=Conflict, attempts=ATTEMPTS_MAX - 1, wait_initial=0.002, wait_jitter=0.01
+                    on=Conflict,
+                    attempts=None,
+                    timeout=DECIDE_S_MAX,
+                    wait_initial=0.002,
+                    wait_jitter=0.01,
+                    wait_max=0.05,
                 ):
                     with attempt:
                         base = self._cached(project, conversation_id)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -22,6 +23,9 @@ from services.settings import demand
 COLLECTED_OBJECTS = 100_000
 """New objects before Python looks for cycles. Ours have none, and a batch makes 100,000 at a time:
 looking through them as often as is the default takes a quarter of a rebuild."""
+SWITCH_S = 0.0005
+"""Seconds a thread may keep the interpreter from one that waits. The writer needs it for moments
+only, dozens of times a transaction; at the default of 5 ms it would mostly wait."""
 
 log = structlog.get_logger()
 
@@ -73,5 +77,6 @@ def main() -> None:
     settings = demand(ProjectorSettings)
     telemetry.configure(process="projector", level=settings.log_level)
     gc.set_threshold(COLLECTED_OBJECTS)
+    sys.setswitchinterval(SWITCH_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run(settings))

@@ -7,9 +7,11 @@ given for it from the table ``items_added``.
 
 import re
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
+import msgspec
 import pyarrow as pa
 
 from services.projector.facts import Batch
@@ -21,7 +23,7 @@ BIGINT: pa.DataType = pa.int64()
 BOOLEAN: pa.DataType = pa.bool_()
 INTEGER: pa.DataType = pa.int32()
 TEXT: pa.DataType = pa.string()
-"""Of strings, and of bytes that are UTF-8."""
+"""Of strings, and of bytes or raw JSON that are UTF-8."""
 TIME: pa.DataType = pa.timestamp("us")
 """Of microseconds since 1970, UTC."""
 
@@ -57,8 +59,21 @@ def statements(view: View) -> dict[str, str]:
 def columns(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
     """Rows, at least one, as columns; raises `ValueError` for a value that fits none."""
     values = zip(*rows, strict=True)
-    arrays = [pa.array(column, field.type) for column, field in zip(values, schema, strict=True)]
+    arrays = [_array(column, field.type) for column, field in zip(values, schema, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _array(values: tuple[object, ...], kind: pa.DataType) -> "pa.Array[Any]":
+    if not isinstance(values[0], msgspec.Raw):
+        return pa.array(values, kind)
+    # JSON as it is stored: copied once, all together.
+    texts = cast("tuple[msgspec.Raw, ...]", values)  # a column is of one kind
+    ends = pa.array(accumulate(map(len, texts), initial=0), pa.int32(), size=len(texts) + 1)
+    offsets = ends.buffers()[1]
+    assert offsets is not None
+    array = pa.StringArray.from_buffers(len(texts), offsets, pa.py_buffer(b"".join(texts)))
+    array.validate(full=True)
+    return array
 
 
 def _path(view: View) -> Path:

@@ -79,18 +79,18 @@ class TurnAnswerer:
         deltas: Deltas,
         *,
         first: bool = False,
-        interrupted: bool = False,
+        told_before: int = 0,
     ) -> Outcome:
         """Run a turn whose every step is in the log.
 
-        ``first``: the request was never delivered before. ``interrupted``: deltas of an earlier
-        attempt have reached a client, so that a second answer could not be told. Raises
-        `AttemptSuperseded` when another worker has the turn.
+        ``first``: the request was never delivered before. ``told_before`` counts the events of an
+        earlier attempt that may have reached a client: a second answer could not be told after
+        them. Raises `AttemptSuperseded` when another worker has the turn.
         """
         try:
             asked = self._read(project, request)
             async with self._lane(asked):
-                return await self._answer(asked, deltas, first=first, interrupted=interrupted)
+                return await self._answer(asked, deltas, first=first, told_before=told_before)
         except AttemptSuperseded:
             raise
         except ApiError as refused:
@@ -125,7 +125,7 @@ class TurnAnswerer:
             error_message=answer.error_message,
             ended_at=clock.now(),
         )
-        return end_of(turn, relay, request.conversation_id, sequence=0)
+        return self._told(asked, turn, relay, sequence=0)
 
     async def give_up(self, project: str, request: TurnRequest, why: str) -> Outcome:
         """End a turn that has been tried too often, admitted or not."""
@@ -158,20 +158,19 @@ class TurnAnswerer:
         return Asked(project=project, request=request, create=create, items=items)
 
     async def _answer(
-        self, asked: Asked, deltas: Deltas, *, first: bool, interrupted: bool
+        self, asked: Asked, deltas: Deltas, *, first: bool, told_before: int
     ) -> Outcome:
         granted = await self._admitted(asked, first=first)
         state, response_id = granted.state, asked.request.response_id
         turn = state.turn_running(response_id)
+        relay = Relay(ids.item_id, number=told_before)
         if turn is None:
             # An earlier delivery has ended it: tell again what was, or should have been, told.
             ended = state.turns.get(response_id)
             assert ended is not None
-            conversation_id = asked.request.conversation_id
-            return end_of(ended, Relay(ids.item_id), conversation_id, sequence=granted.sequence)
+            return self._told(asked, ended, relay, sequence=granted.sequence)
         if not granted.events:
-            if interrupted:
-                relay = Relay(ids.item_id)
+            if told_before:
                 return await self._fail(asked, turn, relay, "The answer was interrupted.")
             state, turn = await self._taken_over(asked, turn)
         return await self._run(asked, state, turn, deltas)
@@ -303,7 +302,12 @@ class TurnAnswerer:
         )
         turn = granted.state.turns.get(command.response_id)
         assert turn is not None
-        return end_of(turn, relay, asked.request.conversation_id, sequence=granted.sequence)
+        return self._told(asked, turn, relay, sequence=granted.sequence)
+
+    def _told(self, asked: Asked, turn: Turn, relay: Relay, *, sequence: int) -> Outcome:
+        conversation_id = asked.request.conversation_id
+        streamed = asked.create.stream
+        return end_of(turn, relay, conversation_id, sequence=sequence, streamed=streamed)
 
 
 def _check_target(request: TurnRequest, create: responses.CreateResponse) -> None:

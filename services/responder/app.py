@@ -12,7 +12,8 @@ from faststream import AckPolicy, FastStream
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
 from nats.aio.client import Client
 
-from schemas import queries, subjects, turn_requests
+from schemas import deltas, queries, subjects, turn_requests
+from schemas.http import stream_events
 from schemas.ids import acceptable
 from schemas.turn_requests import TurnRequest
 from services import clock, ids, telemetry
@@ -111,18 +112,21 @@ class Responder:
             given_up = await self._answerer.give_up(project, request, "Too many attempts failed.")
             await self._park(message, "attempts")
             return given_up
-        interrupted = delivered > 1 and await self._heard(project, request.response_id)
+        told_before = await self._heard(project, request.response_id) if delivered > 1 else 0
         return await self._answerer.answer(
-            project, request, outbox, first=delivered == 1, interrupted=interrupted
+            project, request, outbox, first=delivered == 1, told_before=told_before
         )
 
-    async def _heard(self, project: str, response_id: str) -> bool:
-        """Whether an earlier attempt has told anything."""
+    async def _heard(self, project: str, response_id: str) -> int:
+        """How many events earlier attempts have told."""
         subject = subjects.delta(project, response_id)
-        answer = await self._client.request(
+        newest = await self._client.request(
             f"$JS.API.DIRECT.GET.{subjects.DELTAS}.{subject}", timeout=5
         )
-        return not (answer.headers or {}).get("Status")
+        headers = newest.headers or {}
+        if headers.get(deltas.KIND_HEADER) not in {deltas.EVENTS, deltas.END}:
+            return 0
+        return int(headers[deltas.FIRST_HEADER]) + stream_events.count(newest.data)
 
     async def _park(self, message: NatsMessage, reason: str) -> None:
         await self._client.jetstream().publish(

@@ -32,11 +32,27 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 Outcome = Refusal | End
 
 
-def end_of(turn: Turn, relay: Relay, conversation_id: str, *, sequence: int) -> End:
-    """The end of a turn that has ended; ``sequence`` is where it is stored."""
+def end_of(turn: Turn, relay: Relay, conversation_id: str, *, sequence: int, streamed: bool) -> End:
+    """The end of a turn that has ended; ``sequence`` is where it is stored.
+
+    A stream that has told nothing yet begins first: no stream begins with its end (contract 3.6).
+    """
     number = relay.number
+    begun = b""
+    if streamed and number == 0:
+        running = msgspec.structs.replace(
+            turn,
+            status="in_progress",
+            output=(),
+            usage=None,
+            reason=None,
+            error_code=None,
+            error_message=None,
+            ended_at=None,
+        )
+        begun = relay.opened(render(running, conversation_id=conversation_id))
     return End(
-        frame=relay.ended(turn.status, render(turn, conversation_id=conversation_id)),
+        frame=begun + relay.ended(turn.status, render(turn, conversation_id=conversation_id)),
         number=number,
         status=turn.status,
         sequence=sequence,

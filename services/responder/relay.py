@@ -16,12 +16,12 @@ _index = msgspec.json.Decoder(int).decode
 class Relay:
     """Frames of one response, in order. ``number`` is that of the next event."""
 
-    def __init__(self, mint: Callable[[str], str]) -> None:
-        """``mint`` makes an item id of a prefix."""
+    def __init__(self, mint: Callable[[str], str], *, number: int = 0) -> None:
+        """``mint`` makes an item id of a prefix; ``number`` counts what was told before."""
         self._mint = mint
         self._ids: dict[int, str] = {}
         self._done: dict[int, msgspec.Raw] = {}
-        self.number = 0
+        self.number = number
 
     def opened(self, response: bytes) -> bytes:
         """The two events every stream begins with; ``response`` is in progress."""

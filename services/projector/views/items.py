@@ -86,7 +86,7 @@ def _join(
                 fact.conversation_id,
                 None if start is None else start + index,
                 size,
-                bytes(item),
+                item,
                 turn,
                 origin,
                 fact.project,

@@ -18,6 +18,7 @@ CREATE TABLE turns_ended (
     output_items       INTEGER,   -- items the model answered with
     input_tokens       BIGINT,    -- by the provider's count, history included; NULL without an answer
     cached_tokens      BIGINT,    -- of input_tokens, read from the provider's cache
+    cache_write_tokens BIGINT,    -- of input_tokens, written to the provider's cache
     output_tokens      BIGINT,    -- by the provider's count
     reasoning_tokens   BIGINT,    -- of output_tokens, spent on reasoning
     total_tokens       BIGINT,    -- input_tokens + output_tokens, as the provider said
@@ -83,20 +84,21 @@ FROM turns_remembered;
 INSERT INTO turns_ended (
     response_id, conversation_id, project, parent_response_id, on_line, stored, model, status,
     attempts, requested_at, ended_at, duration_ms, input_items, output_items, input_tokens,
-    cached_tokens, output_tokens, reasoning_tokens, total_tokens, reason, error_code, sequence
+    cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, total_tokens, reason,
+    error_code, sequence
 )
 SELECT
     response_id, conversation_id, project, parent_response_id, on_line, stored, model, status,
     attempts, requested_at, ended_at, date_sub('millisecond', requested_at, ended_at),
     input_items, output_items, counted[1], counted[2], counted[3], counted[4], counted[5],
-    reason, error_code, sequence
+    counted[6], reason, error_code, sequence
 FROM (
     SELECT
         *,
         json_extract_string(usage, [
             '$.input_tokens', '$.input_tokens_details.cached_tokens',
-            '$.output_tokens', '$.output_tokens_details.reasoning_tokens',
-            '$.total_tokens'
+            '$.input_tokens_details.cache_write_tokens', '$.output_tokens',
+            '$.output_tokens_details.reasoning_tokens', '$.total_tokens'
         ])::BIGINT[] AS counted
     FROM turns_added
 );
