@@ -1,7 +1,9 @@
 """Answers ``ask.sql``: any projector that hears the question may, so one does."""
 
 import asyncio
+import functools
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import duckdb
 import msgspec
@@ -45,18 +47,19 @@ class QueryAnswerer:
         self._threads = ThreadPoolExecutor(settings.sql_parallel_max, thread_name_prefix="sql")
         self._free = asyncio.Semaphore(settings.sql_parallel_max)
         self._asked: set[asyncio.Task[None]] = set()
-        self._running: set[duckdb.DuckDBPyConnection] = set()
 
     async def start(self) -> None:
         """Answer from now on."""
-        await self._client.subscribe(subjects.ask("sql"), queue=QUEUE, cb=self._take)
+        self._questions = await self._client.subscribe(
+            subjects.ask("sql"), queue=QUEUE, cb=self._take
+        )
 
     async def stop(self) -> None:
         """Give up what is being asked."""
+        if self._client.is_connected:
+            await self._questions.unsubscribe()
         for task in self._asked:
             task.cancel()
-        for connection in self._running:
-            connection.interrupt()
         await asyncio.gather(*self._asked, return_exceptions=True)
         self._threads.shutdown()
 
@@ -84,9 +87,13 @@ class QueryAnswerer:
         wait_s = min(question.wait_s, self._settings.sql_wait_s_max)
         deadline = clock.monotonic() + wait_s
         if not await self._projection.reached(question.sequence, wait_s=wait_s):
-            at = self._projection.sequence
-            text = f"the views stand at {at} and did not reach {question.sequence} in {wait_s:g} s"
-            return query.failed(text, sequence=at)
+            health = self._projection.health()
+            reason = f" in {wait_s:g} s" if health.ok else f": {health.detail}"
+            return query.failed(
+                f"the views stand at {health.sequence} and did not reach "
+                f"{question.sequence}{reason}",
+                sequence=self._projection.sequence,
+            )
         try:
             async with asyncio.timeout(max(0.0, deadline - clock.monotonic())):
                 await self._free.acquire()
@@ -99,24 +106,24 @@ class QueryAnswerer:
 
     async def _run(self, question: Sql) -> bytes:
         connection = self._database.cursor()
-        self._running.add(connection)
         time_s = min(question.time_s_max, self._settings.sql_time_s_max)
-        running = asyncio.get_running_loop().run_in_executor(
-            self._threads,
-            lambda: query.run(
-                connection,
-                question.statement,
-                rows_max=min(question.rows_max, self._settings.sql_rows_max),
-                bytes_max=self._client.max_payload - ENVELOPE_BYTES,
-            ),
+        work = functools.partial(
+            query.run,
+            connection,
+            question.statement,
+            rows_max=min(question.rows_max, self._settings.sql_rows_max),
+            bytes_max=self._client.max_payload - ENVELOPE_BYTES,
         )
+        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
         try:
-            done, _ = await asyncio.wait({running}, timeout=time_s)
-            while not done:
-                connection.interrupt()
-                done, _ = await asyncio.wait({running}, timeout=INTERRUPT_S)
-            return running.result()
-        except duckdb.InterruptException:
-            return query.failed(f"the statement ran longer than {time_s:g} s and was ended")
+            await asyncio.wait({running}, timeout=time_s)
         finally:
-            self._running.discard(connection)
+            # Cancelled or not: the thread must be free again.
+            while not running.done():
+                with suppress(duckdb.ConnectionException):  # it ended meanwhile
+                    connection.interrupt()
+                await asyncio.wait({running}, timeout=INTERRUPT_S)
+        answer = running.result()
+        if answer is None:
+            return query.failed(f"the statement ran longer than {time_s:g} s and was ended")
+        return answer

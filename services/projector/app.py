@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from schemas.queries import Health
 from services import telemetry
 from services.journal import connect, streams
 from services.projector.answer_query import QueryAnswerer
-from services.projector.database import Database
+from services.projector.database import Database, ViewsInUse
 from services.projector.log_client import LogClient
 from services.projector.projection import Projection
 from services.projector.settings import ProjectorSettings
@@ -77,6 +78,10 @@ def main() -> None:
     settings = demand(ProjectorSettings)
     telemetry.configure(process="projector", level=settings.log_level)
     gc.set_threshold(COLLECTED_OBJECTS)
+    os.nice(settings.niceness)
     sys.setswitchinterval(SWITCH_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(settings))
+        try:
+            runner.run(run(settings))
+        except ViewsInUse as error:
+            sys.exit(f"turnlog: {error}")

@@ -68,11 +68,12 @@ class Database:
         """Turns in progress, where the views stand."""
         _refuse_if_in_use(self.path)
         self._connection = self._open() or self._begin()
+        self._reading = self._connection.cursor()
         self._statements = incoming.statements(self._connection, VIEWS)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the same tables, for one thread; close it after use."""
-        return self._connection.cursor()
+        return self._reading.cursor()
 
     def apply(self, messages: Sequence[Message], *, log: str) -> None:
         """Project messages of the log called ``log``, in their order; known ones are left out."""
@@ -115,6 +116,7 @@ class Database:
 
     def close(self) -> None:
         """Merge the write-ahead log into the file, and let go of it."""
+        self._reading.close()
         self._connection.close()
 
     def _transact(self, prepared: Prepared, *, log: str) -> None:

@@ -105,11 +105,16 @@ class Follower:
         return taken
 
     async def _run(self) -> None:
+        known = ""
         while True:
             try:
                 await self._follow_one_consumer()
+                known = ""
             except (nats.errors.Error, TimeoutError, ConnectionError) as error:
-                log.warning("log.unreachable", error=type(error).__name__)
+                name = type(error).__name__
+                if name != known:
+                    log.warning("log.unreachable", error=name)
+                known = name
                 await asyncio.sleep(RETRY_S)
 
     async def _follow_one_consumer(self) -> None:

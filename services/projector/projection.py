@@ -64,20 +64,23 @@ class Projection:
         return Health(ok=not detail, detail=detail, sequence=self.sequence)
 
     async def reached(self, sequence: int, *, wait_s: float) -> bool:
-        """Whether everything up to ``sequence`` is in the views, now or within ``wait_s``."""
+        """Whether everything up to ``sequence`` is in the views, now or within ``wait_s`` seconds.
+
+        Does not wait for what will not come.
+        """
         moved = asyncio.Event()
         self._moved.add(moved)
         self._asked.set()
         try:
             async with asyncio.timeout(wait_s):
-                while self.sequence < sequence:
+                while self.sequence < sequence and not self._stopped:
                     moved.clear()
                     await moved.wait()
         except TimeoutError:
             return False
         finally:
             self._moved.discard(moved)
-        return True
+        return self.sequence >= sequence
 
     async def _follow(self) -> None:
         """Project what comes until this is no more the log it was, or cannot be read."""
@@ -96,8 +99,8 @@ class Projection:
             await self._on(self._writer, self._database.reset)
             self._move(0)
         except* CommitUnreadable as stopped:
-            self._move(self._database.sequence)
             self._stop(stopped)
+            self._move(self._database.sequence)
         finally:
             await follower.stop()
 

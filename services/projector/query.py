@@ -21,10 +21,10 @@ _SEQUENCE = "SELECT sequence FROM projection"
 
 def run(
     connection: duckdb.DuckDBPyConnection, statement: str, *, rows_max: int, bytes_max: int
-) -> bytes:
-    """The encoded `SqlAnswer`, at most ``bytes_max`` long; raises `duckdb.InterruptException`.
+) -> bytes | None:
+    """The encoded `SqlAnswer`, at most ``bytes_max`` long; none if it was interrupted.
 
-    ``connection`` is used for nothing else and closed.
+    ``connection`` is used for nothing else, and closed.
     """
     try:
         guard.check(connection, statement)
@@ -36,7 +36,7 @@ def run(
     except guard.StatementRefused as refused:
         return failed(str(refused))
     except duckdb.InterruptException:
-        raise
+        return None
     except duckdb.Error as error:
         return failed(_one_line(str(error)))
     finally:

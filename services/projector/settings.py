@@ -11,8 +11,10 @@ class ProjectorSettings(Settings, frozen=True, kw_only=True):
 
     batch_events_max: int = 10_000
     """Commits applied in one transaction while catching up."""
-    batch_interval_s: float = 0.05
+    batch_interval_s: float = 0.08
     """Least seconds between transactions, unless somebody asks for what is not in the views yet."""
+    niceness: int = 5
+    """How far turns go before views when processors are short; 0: not at all, 19: always."""
     buffer_events_max: int = 30_000
     """Commits held in memory, waiting for a transaction or asked of the log."""
     buffer_bytes_max: int = 64 * 1024 * 1024

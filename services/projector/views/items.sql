@@ -1,7 +1,8 @@
 -- name: tables
 
 -- One row per item that was ever part of a conversation or of a stored response. Items of a turn
--- appear when the turn completes; those of a failed turn never do.
+-- appear when the turn completes; those of a failed turn never do. To read a field of an item:
+-- item ->> '$.status'. It is not compressed: that would take a sixth of a rebuild.
 CREATE TABLE items (
     conversation_id VARCHAR,   -- the conversation it is in; a hidden one for chains of responses
     position        INTEGER,   -- place on the conversation's line, from 0 without gaps, in the
@@ -12,9 +13,7 @@ CREATE TABLE items (
     call_id         VARCHAR,   -- of a function call and its output: what pairs them
     name            VARCHAR,   -- of a function call: the function
     tokens          INTEGER,   -- model tokens by the bundled tokenizer
-    -- Not compressed: to compress it takes half of a rebuild, and pages of it are read at once.
-    item            VARCHAR USING COMPRESSION uncompressed,
-                               -- the item, byte for byte as clients read it (JSON): item ->> '$.id'
+    item            VARCHAR USING COMPRESSION uncompressed, -- JSON, byte for byte as clients read it
     response_id     VARCHAR,   -- the turn it came with; NULL for items added by hand
     origin          VARCHAR,   -- added (by hand), input, output (of a turn), compaction
     project         VARCHAR,   -- tenant

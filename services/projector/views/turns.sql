@@ -30,14 +30,14 @@ CREATE TABLE turns_ended (
 
 -- Turns in progress: few, and the only place where their input is kept until they end.
 CREATE TABLE turns_running (
-    response_id     VARCHAR,
+    response_id     VARCHAR,   -- this and the next four as in turns_ended
     conversation_id VARCHAR,
     project         VARCHAR,
     attempts        INTEGER,
     requested_at    TIMESTAMP,
-    request         VARCHAR,      -- the stored event turn_requested (JSON)
-    begun           BIGINT,       -- stream sequence of the request
-    sequence        BIGINT        -- stream sequence of the turn's latest event
+    request         VARCHAR,   -- the stored event turn_requested (JSON)
+    begun           BIGINT,    -- stream sequence of the request
+    sequence        BIGINT     -- stream sequence of the turn's latest event
 );
 
 -- One row per turn.
