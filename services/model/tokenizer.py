@@ -10,8 +10,9 @@ import msgspec
 _TEXT_KEYS = frozenset({"text", "arguments", "output", "refusal", "name", "input"})
 """Fields of items whose strings the model reads; ids, types and states are not text to it."""
 
-_SLICE = 500_000
-"""Characters encoded at once; the encoder refuses a million. A cut costs at most a token or two."""
+_SLICE = 50_000
+"""Characters encoded at once: the encoder refuses more than 200,000 tokens, and no character is
+more than four. A cut costs at most a token or two."""
 
 _decode = msgspec.json.Decoder().decode
 

@@ -69,11 +69,17 @@ class Follower:
         self._lost = "not begun"
         self._wake = asyncio.Event()
         self._arrived = asyncio.Event()
+        self._pending = 0
 
     @property
     def following(self) -> bool:
         """Whether messages would come, were there any."""
         return not self._lost and self._client.is_connected
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the last message received was the log's last when it was sent."""
+        return self._pending == 0 and not self._buffer
 
     def start(self) -> None:
         """Begin to follow; once."""
@@ -218,6 +224,7 @@ class Follower:
             return
         self._delivered = number
         self._last = int(tokens[5 + shift])
+        self._pending = int(tokens[8 + shift])
         self._buffer.append(Message(self._last, headers, payload))
         self._bytes += len(payload)
         self._asked -= 1

@@ -18,8 +18,6 @@ from services.projector.prepare import Prepared, prepare
 from services.projector.settings import ProjectorSettings
 
 RETRY_S = 0.5
-MANY = 500
-"""Commits in a batch from which on the projector is catching up, and does not pause."""
 
 T = TypeVar("T")
 Batches = asyncio.Queue[tuple[Prepared, int]]
@@ -113,7 +111,7 @@ class Projection:
             batch = await self._on(self._preparer, work)
             sequence, running = passed, batch.running
             await batches.put((batch, passed))
-            if len(messages) < MANY:
+            if follower.caught_up:
                 await self._pause()
 
     async def _pause(self) -> None:

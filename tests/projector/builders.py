@@ -73,11 +73,14 @@ class Log:
 
     async def publish(self, stream: JetStreamContext, *, start: int = 0) -> None:
         """Write the messages after the first ``start`` to a real log."""
-        for index in range(start, len(self.messages)):
-            ack = await stream.publish(
+        acks = [
+            await stream.publish_async(
                 self._subjects[index], self.messages[index].payload, headers=self._headers[index]
             )
-            assert ack.seq == index + 1
+            for index in range(start, len(self.messages))
+        ]
+        sequences = [(await ack).seq for ack in acks]
+        assert sequences == list(range(start + 1, len(self.messages) + 1))
 
 
 def applied(database: Database, messages: Sequence[Message], *, size: int = 10_000) -> None:

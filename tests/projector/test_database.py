@@ -36,7 +36,7 @@ ACTIONS = st.lists(
     max_size=60,
 )
 HISTORIES = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

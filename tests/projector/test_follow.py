@@ -28,6 +28,12 @@ from tests.projector.serving import (
 from tests.projector.test_database import ACTIONS
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    monkeypatch.setattr(follow, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(follow, "SILENCE_S", 0.3)
+
+
 def chatter(commits: int, *, start: Log | None = None) -> Log:
     log = start or Log()
     for index in range(commits):
@@ -131,8 +137,7 @@ async def test_no_more_is_asked_for_than_there_is_room(client, log_client):
     await taken.follower.stop()
 
 
-async def test_a_deleted_consumer_is_replaced_without_a_gap(client, log_client, monkeypatch):
-    monkeypatch.setattr(follow, "SILENCE_S", 0.3)
+async def test_a_deleted_consumer_is_replaced_without_a_gap(client, log_client):
     stream = client.jetstream()
     log = chatter(50)
     await log.publish(stream)
