@@ -5,6 +5,7 @@ does, and all but a few are let go.
 """
 
 import asyncio
+import os
 import signal
 
 import structlog
@@ -146,5 +147,6 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = demand(CompactorSettings)
     telemetry.configure(process="compactor", level=settings.log_level)
+    os.nice(settings.niceness)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run(settings))
