@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
+import nats.errors
 import structlog
 import uvloop
 from faststream import AckPolicy, FastStream
@@ -14,6 +15,7 @@ from nats.aio.client import Client
 
 from schemas import deltas, queries, subjects, turn_requests
 from schemas.http import stream_events
+from schemas.http.errors import Overloaded, ServerFault
 from schemas.ids import acceptable
 from schemas.turn_requests import TurnRequest
 from services import clock, ids, telemetry
@@ -28,7 +30,7 @@ from services.model.intake import Intake
 from services.model.tokenizer import Tokenizer
 from services.responder.answer_turn import TurnAnswerer
 from services.responder.outbox import Outbox
-from services.responder.outcome import End, Outcome
+from services.responder.outcome import End, Outcome, refusal
 from services.responder.settings import ResponderSettings
 from services.sealing import Sealer, fresh_key
 from services.settings import demand
@@ -89,15 +91,28 @@ class Responder:
             log.error("turn.unreadable", subject=message.raw_message.subject)
             return
         outbox = Outbox(self._client, subjects.delta_unstored(project, request.response_id))
-        outcome = await self._answerer.answer_unstored(project, request, outbox)
+        try:
+            outcome: Outcome = await self._answerer.answer_unstored(project, request, outbox)
+        except JournalUnavailable:
+            outcome = refusal(
+                Overloaded("The service is temporarily unable to read. Please retry.")
+            )
+        except Exception:
+            # Nobody delivers it again: the asker has to be told.
+            log.exception("turn.crashed", response_id=request.response_id)
+            outcome = refusal(ServerFault("The server had an error while processing your request."))
         await self._tell(project, request, outbox, outcome, started=started, stored=False)
 
     async def show_life(self) -> None:
         """Tell the queue, for ever, that the turns taken are still worked on."""
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            for message in tuple(self._running):
-                await message.in_progress()
+            try:
+                for message in tuple(self._running):
+                    await message.in_progress()
+            except nats.errors.Error as error:
+                # The connection comes back, and the next sign of life may still be in time.
+                log.warning("life.not_shown", error=type(error).__name__)
 
     async def _outcome(
         self,
