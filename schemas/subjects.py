@@ -22,6 +22,9 @@ RESPONDER = "responder"
 COMPACTOR = "compactor"
 """Durable consumer of CONVERSATIONS, headers only."""
 
+PROJECTOR = "projector"
+"""Queue group of questions to the views."""
+
 DEFAULT_PROJECT = "default"
 """Project of every caller while no API keys are configured."""
 

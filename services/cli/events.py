@@ -16,6 +16,9 @@ from services.cli import address, options
 from services.journal import JournalUnavailable, Stored
 from services.journal.jetstream import JetStreamJournal
 
+CONNECT_S = 2
+"""Seconds the server of the log has to answer."""
+
 
 class NothingFound(click.ClickException):
     """The log has no such conversation."""
@@ -53,11 +56,24 @@ def events(conversation: str, project: str, *, as_json: bool) -> None:
 
 async def history(nats_url: str, project: str, conversation_id: str) -> list[Stored]:
     """Every commit of a conversation, oldest first."""
-    client = await nats.connect(nats_url, name="turnlog events", allow_reconnect=False)
+    client = await nats.connect(
+        nats_url,
+        name="turnlog events",
+        allow_reconnect=False,
+        connect_timeout=CONNECT_S,
+        # Without these a server that is down is asked sixty times before we are told.
+        max_reconnect_attempts=1,
+        reconnect_time_wait=0,
+        error_cb=_ignore,
+    )
     try:
         return await JetStreamJournal(client).read(project, conversation_id, after=0)
     finally:
         await client.close()
+
+
+async def _ignore(_fault: Exception) -> None:
+    """What keeps a connection from being made is raised as well, and said once."""
 
 
 def told(stored: Stored) -> list[str]:

@@ -19,8 +19,6 @@ from services.projector.database import Database
 from services.projector.projection import Projection
 from services.projector.settings import ProjectorSettings
 
-QUEUE = "projector"
-"""Queue group of those who answer."""
 INTERRUPT_S = 0.05
 """How often an overdue statement is told to end: the first time it may not have begun."""
 ENVELOPE_BYTES = 4096
@@ -51,7 +49,7 @@ class QueryAnswerer:
     async def start(self) -> None:
         """Answer from now on."""
         self._questions = await self._client.subscribe(
-            subjects.ask("sql"), queue=QUEUE, cb=self._take
+            subjects.ask("sql"), queue=subjects.PROJECTOR, cb=self._take
         )
 
     async def stop(self) -> None:
