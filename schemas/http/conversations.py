@@ -3,7 +3,6 @@
 import msgspec
 
 from schemas.http import checks
-from schemas.http.errors import NotFound
 
 ITEMS_MAX = 20
 """Items one call may add (contract 1.1)."""
@@ -34,16 +33,6 @@ class ItemList(msgspec.Struct, frozen=True, kw_only=True):
     first_id: str | None
     has_more: bool
     last_id: str | None
-
-
-def conversation_not_found(conversation_id: str) -> NotFound:
-    """The error for a conversation that is not there, or not any more."""
-    return NotFound(f"Conversation with id '{conversation_id}' not found.")
-
-
-def item_not_found(item_id: str) -> NotFound:
-    """The error for an item that is not, or no longer, in its conversation."""
-    return NotFound(f"Item with id '{item_id}' not found in conversation.")
 
 
 def read_create(payload: bytes) -> tuple[dict[str, str], list[msgspec.Raw]]:

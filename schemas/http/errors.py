@@ -57,12 +57,6 @@ class TooLarge(ApiError):
     status = 413
 
 
-class Unauthorized(ApiError):
-    """No usable API key."""
-
-    status = 401
-
-
 class Overloaded(ApiError):
     """Try again later; nothing was stored."""
 

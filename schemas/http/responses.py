@@ -8,7 +8,7 @@ import msgspec
 
 from schemas.http import checks
 from schemas.http.checks import Fields
-from schemas.http.errors import Invalid, NotFound
+from schemas.http.errors import Invalid
 
 INPUT_LENGTH_MAX = 10_485_760
 STATE_FIELDS = frozenset(
@@ -226,11 +226,6 @@ def _check_array(raw: msgspec.Raw, name: str) -> None:
             raise checks.missing(f"tools[{index}].type")
         if checks.text(tool["type"], f"tools[{index}].type") == "function" and "name" not in tool:
             raise checks.missing(f"tools[{index}].name")
-
-
-def response_not_found(response_id: str) -> NotFound:
-    """The error for a response that is not there, not stored, or not any more."""
-    return NotFound(f"Response with id '{response_id}' not found.")
 
 
 class ResponseDeleted(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,9 +2,6 @@
 
 import msgspec
 
-TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
-"""Exactly one of these ends a stream."""
-
 _encode = msgspec.json.Encoder().encode
 
 

@@ -7,7 +7,6 @@ only ever given on a state that was just checked against the log's last message.
 import asyncio
 import contextlib
 from collections import OrderedDict
-from datetime import datetime
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -19,7 +18,7 @@ from services import clock
 from services.conversation.commands import Command
 from services.conversation.decide import Policy, decide
 from services.conversation.refusals import Refused
-from services.conversation.state import NEW, UNSTORED, Conversation, evolve
+from services.conversation.state import NEW, UNSTORED, Conversation, fold
 from services.journal import Conflict, Journal, JournalUnavailable, Repeated, Stored
 
 DECIDE_S_MAX = 5.0
@@ -168,7 +167,7 @@ class Conversations:
             events=tuple(envelope.pack(event) for event in events),
         )
         payload = envelope.encode(commit)
-        state = _evolved(base.state, events, at=at)
+        state = fold(base.state, ((event, at, UNSTORED) for event in events))
         sequence = await self._journal.append(
             project,
             conversation_id,
@@ -236,13 +235,6 @@ class Conversations:
 def advanced(loaded: Loaded, stored: Stored) -> Loaded:
     """``loaded`` after one more commit of the log; also what replays are made of."""
     commit = envelope.decode(stored.payload)
-    state = loaded.state
-    for event in commit.events:
-        state = evolve(state, envelope.unpack(event), at=commit.at, sequence=stored.sequence)
+    events = map(envelope.unpack, commit.events)
+    state = fold(loaded.state, ((event, commit.at, stored.sequence) for event in events))
     return Loaded(state=state, sequence=stored.sequence, digest=envelope.digest(stored.payload))
-
-
-def _evolved(state: Conversation, events: tuple[Event, ...], *, at: datetime) -> Conversation:
-    for event in events:
-        state = evolve(state, event, at=at, sequence=UNSTORED)
-    return state

@@ -18,7 +18,6 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     duplicate_window_s: float = 120
     ack_wait_s: float = 10
     """Seconds after which a responder that gives no sign is taken for dead."""
-    turn_attempts_max: int = 5
     turns_pending_max: int = 1_000
 
 

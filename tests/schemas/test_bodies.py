@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from schemas import items, turn_requests
 from schemas.http import conversations, responses, stream_events
 from schemas.turn_requests import TurnRequest
+from services.conversation import refusals
 from tests.builders import AT, PROPERTY, counted, raw
 from tests.schemas.answers import answered, invalid, refusal
 
@@ -118,9 +119,9 @@ def test_what_is_not_there_is_answered_404_in_the_contracts_words():
     assert [
         (error.status, error.message, error.param, error.code)
         for error in (
-            conversations.conversation_not_found("conv_x"),
-            conversations.item_not_found("msg_x"),
-            responses.response_not_found("resp_x"),
+            refusals.ConversationUnknown("conv_x"),
+            refusals.ItemUnknown("msg_x"),
+            refusals.ResponseUnknown("resp_x"),
         )
     ] == [
         (404, "Conversation with id 'conv_x' not found.", None, None),

@@ -13,7 +13,6 @@ from schemas.http.errors import (
     Overloaded,
     ServerFault,
     TooLarge,
-    Unauthorized,
 )
 from tests.builders import PROPERTY, raw
 from tests.schemas.answers import invalid, refusal
@@ -379,7 +378,6 @@ def test_no_query_raises_anything_but_an_answer(query):
         (Invalid("m"), 400, "invalid_request_error"),
         (NotFound("m"), 404, "invalid_request_error"),
         (TooLarge("m"), 413, "invalid_request_error"),
-        (Unauthorized("m"), 401, "invalid_request_error"),
         (Overloaded("m"), 503, "server_error"),
         (ServerFault("m"), 500, "server_error"),
     ],
