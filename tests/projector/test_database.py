@@ -4,7 +4,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from schemas import envelope
@@ -68,6 +68,8 @@ def in_slices(database: Database, messages: Sequence[object], cuts: random.Rando
 
 @HISTORIES
 @given(actions=ACTIONS, cuts=st.randoms(use_true_random=False))
+# An item and the summary made of it leave in one commit: two deletions at one time.
+@example(actions=[Action(0, 0, 0), Action(0, 9, 1), Action(0, 7, 0)], cuts=random.Random(0))
 def test_however_a_log_is_delivered_the_views_are_the_same(tmp_path_factory, actions, cuts):
     log = played(actions)
     directory = tmp_path_factory.mktemp("views")

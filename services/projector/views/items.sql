@@ -44,7 +44,7 @@ UPDATE items SET deleted_at = gone.deleted_at
 FROM (
     -- The newest item of that id at the time: an id may be used again once its item was deleted.
     SELECT
-        deleted.project, deleted.conversation_id, deleted.deleted_at,
+        deleted.project, deleted.conversation_id, deleted.item_id, deleted.deleted_at,
         max(items.position) AS position
     FROM items_deleted AS deleted JOIN items
         ON items.conversation_id = deleted.conversation_id
