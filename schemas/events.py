@@ -90,11 +90,24 @@ class TurnCompleted(_Event, frozen=True, kw_only=True):
 
 
 class TurnFailed(_Event, frozen=True, kw_only=True):
-    """The turn ended without an answer; nothing of it joins the line."""
+    """The turn ended without an answer; nothing of it joins the line.
+
+    ``items`` is what had been streamed by then: the response shows it, no window does.
+    """
 
     response_id: str
     code: str
     message: str
+    items: tuple[msgspec.Raw, ...] = ()
+    tokens: tuple[int, ...] = ()
+
+
+class TurnCancelled(_Event, frozen=True, kw_only=True):
+    """A client ended the turn; as with one that failed, nothing of it joins the line."""
+
+    response_id: str
+    items: tuple[msgspec.Raw, ...] = ()
+    tokens: tuple[int, ...] = ()
 
 
 class ResponseDeleted(_Event, frozen=True, kw_only=True):
@@ -143,6 +156,7 @@ Event: TypeAlias = (
     | TurnStarted
     | TurnCompleted
     | TurnFailed
+    | TurnCancelled
     | ResponseDeleted
     | BudgetCrossed
     | ConversationCompacted
@@ -159,6 +173,7 @@ CLASSES: dict[str, type[Event]] = {
     "turn_started": TurnStarted,
     "turn_completed": TurnCompleted,
     "turn_failed": TurnFailed,
+    "turn_cancelled": TurnCancelled,
     "response_deleted": ResponseDeleted,
     "budget_crossed": BudgetCrossed,
     "conversation_compacted": ConversationCompacted,

@@ -16,6 +16,7 @@ ALL_TURN_REQUESTS = "turn_request.>"
 ALL_UNSTORED_TURN_REQUESTS = "turn_request_unstored.*"
 ALL_DELTAS = "delta.>"
 ALL_PARKED = "parked.>"
+ALL_CANCELS = "cancel.*.*"
 
 RESPONDER = "responder"
 """Durable consumer of TURN_REQUESTS and queue group of unstored turn requests."""
@@ -69,6 +70,17 @@ def delta(project: str, response_id: str) -> str:
 def delta_unstored(project: str, response_id: str) -> str:
     """As `delta`, for turns of which nothing may be kept; captured by no stream."""
     return f"delta_unstored.{project}.{response_id}"
+
+
+def cancel(project: str, response_id: str) -> str:
+    """Subject on which whoever runs a turn is asked to end it; captured by no stream."""
+    return f"cancel.{project}.{response_id}"
+
+
+def cancel_parts(subject: str) -> tuple[str, str]:
+    """Project and response id of a cancel's subject."""
+    _, project, response_id = subject.split(".")
+    return project, response_id
 
 
 def parked(stream: str, reason: str) -> str:

@@ -5,10 +5,18 @@ from typing import Any
 
 from schemas.events import CLASSES
 
-CURRENT: dict[str, int] = dict.fromkeys(CLASSES, 1)
+CURRENT: dict[str, int] = dict.fromkeys(CLASSES, 1) | {"turn_failed": 2}
 """Version written today, by stored name."""
 
-STEPS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+def _turn_failed_2(data: dict[str, Any]) -> dict[str, Any]:
+    """What had been streamed was not kept before."""
+    return {**data, "items": [], "tokens": []}
+
+
+STEPS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
+    ("turn_failed", 1): _turn_failed_2,
+}
 """``(name, n)`` to the function that makes version n + 1 of version n."""
 
 

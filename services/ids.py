@@ -5,9 +5,13 @@ ids of one time sort together and DuckDB's zone maps (12 characters of a string)
 """
 
 import secrets
+import string
 import time
+from collections.abc import Callable
 
-from schemas.ids import RESPONSE_SUFFIX_HEX
+from schemas.ids import ITEM_SUFFIX_HEX, RESPONSE_SUFFIX_HEX
+
+_LETTERS = string.ascii_letters + string.digits
 
 
 def conversation_id() -> str:
@@ -21,13 +25,23 @@ def response_id(conversation: str) -> str:
 
 
 def item_id(prefix: str) -> str:
-    """A fresh item id with the contract's ``prefix`` (``msg``, ``fc``, ``rs`` …)."""
+    """A fresh id with the contract's ``prefix`` (``msg``, ``fc``, ``rs`` …) that leads nowhere."""
     return f"{prefix}_{secrets.token_hex(16)}"
+
+
+def minting_items(conversation: str) -> Callable[[str], str]:
+    """Makes, of a prefix, ids of items that lead to the subject of ``conversation``."""
+    return lambda prefix: f"{prefix}_{conversation[5:]}{secrets.token_hex(ITEM_SUFFIX_HEX // 2)}"
 
 
 def call_id() -> str:
     """A fresh tool call id, for models that leave it out."""
     return f"call_{secrets.token_hex(12)}"
+
+
+def letters(count: int) -> str:
+    """So many random letters and digits, for padding."""
+    return "".join(secrets.choice(_LETTERS) for _ in range(count))
 
 
 def unique() -> str:

@@ -146,8 +146,24 @@ def completed(
     )
 
 
-def failed(response_id: str) -> e.TurnFailed:
-    return e.TurnFailed(response_id=response_id, code="server_error", message="The model failed.")
+def failed(response_id: str, items: Iterable[Item] = ()) -> e.TurnFailed:
+    said_before = tuple(items)
+    return e.TurnFailed(
+        response_id=response_id,
+        code="server_error",
+        message="The model failed.",
+        items=tuple(item.raw for item in said_before),
+        tokens=tuple(item.tokens for item in said_before),
+    )
+
+
+def cancelled(response_id: str, items: Iterable[Item] = ()) -> e.TurnCancelled:
+    said_before = tuple(items)
+    return e.TurnCancelled(
+        response_id=response_id,
+        items=tuple(item.raw for item in said_before),
+        tokens=tuple(item.tokens for item in said_before),
+    )
 
 
 def compacted(

@@ -268,7 +268,7 @@ def page(query: Sequence[tuple[str, str]]) -> tuple[int, str, str | None]:
     for name, value in query:
         match name:
             case "limit":
-                limit = _limit(value)
+                limit = query_integer(value, name, least=1, most=100)
             case "order":
                 order = one_of(value, ("asc", "desc"), "order")
             case "after":
@@ -278,14 +278,28 @@ def page(query: Sequence[tuple[str, str]]) -> tuple[int, str, str | None]:
     return limit, order, after
 
 
-def _limit(value: str) -> int:
+def query_integer(
+    value: str, param: str, *, least: int | None = None, most: int | None = None
+) -> int:
+    """A whole number of a query, within bounds."""
     # int() takes more than JSON does: 1_0, other scripts' digits, blanks around.
     if not _INTEGER.fullmatch(value):
         raise Invalid(
-            "Invalid type for 'limit': expected an integer, but got a string instead.",
-            param="limit",
+            f"Invalid type for '{param}': expected an integer, but got a string instead.",
+            param=param,
             code="invalid_type",
         )
     number_given = int(value)
-    bounded(number_given, "limit", least=1, most=100, noun="integer")
+    bounded(number_given, param, least=least, most=most, noun="integer")
     return number_given
+
+
+def query_flag(value: str, param: str) -> bool:
+    """``true`` or ``false`` in a query."""
+    if value not in {"true", "false"}:
+        raise Invalid(
+            f"Invalid type for '{param}': expected a boolean, but got a string instead.",
+            param=param,
+            code="invalid_type",
+        )
+    return value == "true"

@@ -4,6 +4,8 @@ Parameters are checked here and then carried as the client's own bytes: to the l
 and back in the Response.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from schemas.http import checks
@@ -12,7 +14,7 @@ from schemas.http.errors import Invalid
 
 INPUT_LENGTH_MAX = 10_485_760
 STATE_FIELDS = frozenset(
-    {"input", "conversation", "previous_response_id", "stream", "stream_options", "store"}
+    {"input", "conversation", "previous_response_id", "stream_options", "store"}
 )
 """Fields of a request that are not stored as its parameters: they are stored as what they mean."""
 
@@ -28,6 +30,7 @@ class CreateResponse(msgspec.Struct, frozen=True, kw_only=True):
     previous_response_id: str | None
     store: bool
     stream: bool
+    background: bool
     parameters: Fields
 
 
@@ -56,19 +59,54 @@ def read_create(payload: bytes) -> CreateResponse:
             "'pre..._id' or 'conversation'.",
             code="mutually_exclusive_parameters",
         )
+    store = _flag(given, "store", default=True)
+    background = _flag(given, "background", default=False)
+    if background and not store:
+        raise Invalid(
+            "Unsupported parameter: 'background' needs the response to be stored.",
+            param="background",
+            code="unsupported_parameter",
+        )
     return CreateResponse(
         model=model,
         input=None if checks.is_null(given.get("input")) else given["input"],
         conversation=conversation,
         previous_response_id=previous,
-        store=_flag(given, "store", default=True),
+        store=store,
         stream=_flag(given, "stream", default=False),
+        background=background,
         parameters={
             name: raw
             for name, raw in given.items()
             if name not in STATE_FIELDS and not checks.is_null(raw)
         },
     )
+
+
+class RetrieveResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a GET asks for; ``starting_after`` is the number of the last event already had."""
+
+    stream: bool = False
+    starting_after: int | None = None
+    include_obfuscation: bool = False
+
+
+def read_retrieve(query: Sequence[tuple[str, str]]) -> RetrieveResponse:
+    """The query of ``GET /responses/{id}``."""
+    read = RetrieveResponse()
+    for name, value in query:
+        match name:
+            case "stream":
+                read = msgspec.structs.replace(read, stream=checks.query_flag(value, name))
+            case "starting_after":
+                number = checks.query_integer(value, name, least=0)
+                read = msgspec.structs.replace(read, starting_after=number)
+            case "include_obfuscation":
+                flag = checks.query_flag(value, name)
+                read = msgspec.structs.replace(read, include_obfuscation=flag)
+            case _:
+                pass
+    return read
 
 
 def _flag(given: Fields, name: str, *, default: bool) -> bool:
@@ -161,15 +199,8 @@ def _check_parameter(name: str, raw: msgspec.Raw) -> None:
     match name:
         case "metadata":
             checks.metadata(raw)
-        case "parallel_tool_calls" | "stream" | "store":
+        case "parallel_tool_calls" | "stream" | "store" | "background":
             checks.boolean(raw, name)
-        case "background":
-            if checks.boolean(raw, name):
-                raise Invalid(
-                    "Unsupported parameter: 'background' is not supported by this server.",
-                    param="background",
-                    code="unsupported_parameter",
-                )
         case "temperature":
             checks.number(raw, name, least=0, most=2)
         case "top_p":

@@ -1,6 +1,13 @@
 """Server-sent events of a streamed response (contract 3): framing and lifecycle events."""
 
+from collections.abc import Callable
+
 import msgspec
+
+from schemas.http.checks import Fields
+
+OBFUSCATED_LENGTH = 16
+"""Text and obfuscation of a delta together are a multiple of this many characters."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -13,6 +20,8 @@ class Lifecycle(msgspec.Struct, frozen=True):
     sequence_number: int
 
 
+_fields = msgspec.json.Decoder(Fields).decode
+_text = msgspec.json.Decoder(str).decode
 _decode_lifecycle = msgspec.json.Decoder(Lifecycle).decode
 
 
@@ -29,6 +38,36 @@ def lifecycle(name: str, response: bytes, sequence_number: int) -> bytes:
 def count(payload: bytes) -> int:
     """How many events are framed in a payload."""
     return payload.count(b"\ndata: ")
+
+
+def frames(payload: bytes) -> list[bytes]:
+    """The single events of a payload; JSON holds no line end, so blank lines part them."""
+    return [part + b"\n\n" for part in payload.split(b"\n\n") if part]
+
+
+def data(one: bytes) -> bytes:
+    """The JSON of a single framed event."""
+    return one.partition(b"\ndata: ")[2].rstrip(b"\n")
+
+
+def obfuscated(payload: bytes, letters: Callable[[int], str]) -> bytes:
+    """The payload with its deltas padded, so that sizes on the wire tell nothing (contract 3.3).
+
+    ``letters`` makes so many random letters.
+    """
+    return b"".join(_padded(one, letters) for one in frames(payload))
+
+
+def _padded(one: bytes, letters: Callable[[int], str]) -> bytes:
+    name = one.partition(b"\n")[0]
+    if not name.endswith(b".delta"):
+        return one
+    fields = _fields(data(one))
+    if fields["delta"][:1] != b'"':
+        return one
+    padding = letters(-len(_text(fields["delta"])) % OBFUSCATED_LENGTH)
+    fields["obfuscation"] = msgspec.Raw(_encode(padding))
+    return b"%b\ndata: %b\n\n" % (name, _encode(fields))
 
 
 def response_in(payload: bytes) -> bytes:

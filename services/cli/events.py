@@ -112,6 +112,8 @@ def summary(event: e.Event) -> str:
             )
         case e.TurnFailed():
             return f"{event.response_id} {event.code}"
+        case e.TurnCancelled():
+            return event.response_id
         case e.ResponseDeleted():
             return event.response_id
         case e.BudgetCrossed():

@@ -73,12 +73,20 @@ class CompleteTurn(_Command, frozen=True, kw_only=True):
 
 
 class FailTurn(_Command, frozen=True, kw_only=True):
-    """One attempt ended the turn without an answer."""
+    """One attempt ended the turn without an answer; ``items`` is what it had said by then."""
 
     response_id: str
     attempt: int
     code: str
     message: str
+    items: tuple[Item, ...] = ()
+
+
+class CancelTurn(_Command, frozen=True, kw_only=True):
+    """End a background turn; ``items`` is what it had said by then."""
+
+    response_id: str
+    items: tuple[Item, ...] = ()
 
 
 class DeleteResponse(_Command, frozen=True, kw_only=True):
@@ -115,6 +123,7 @@ Command: TypeAlias = (
     | StartAttempt
     | CompleteTurn
     | FailTurn
+    | CancelTurn
     | DeleteResponse
     | Compact
 )

@@ -22,6 +22,7 @@ from services.conversation.refusals import (
     ConversationUnknown,
     DuplicateItem,
     ItemUnknown,
+    NotCancellable,
     PreviousResponseUnknown,
     ResponseInFlight,
     ResponseUnknown,
@@ -46,6 +47,8 @@ def decide(
             return _request(state, command, conversation_id)
         case c.StartAttempt() | c.CompleteTurn() | c.FailTurn():
             return _with_crossing(state, _attempt(state, command), policy)
+        case c.CancelTurn():
+            return _cancel(state, command)
         case c.DeleteResponse():
             return _delete_response(state, command.response_id)
         case c.Compact():
@@ -71,10 +74,23 @@ def visible_response(state: Conversation, response_id: str) -> Turn | None:
     return turn
 
 
-def before_input(state: Conversation, *, on_line: bool, parent: str | None) -> tuple[Item, ...]:
-    """The window a turn starts from, before its own input."""
+def readable_response(state: Conversation, response_id: str) -> Turn | None:
+    """A turn whose response object clients may read: ended, or running in the background."""
+    running = state.turn_running(response_id)
+    if running is not None:
+        return running if running.background and running.store else None
+    return visible_response(state, response_id)
+
+
+def before_input(
+    state: Conversation, *, on_line: bool, parent: str | None, end: int | None = None
+) -> tuple[Item, ...]:
+    """The window a turn starts from, before its own input.
+
+    ``end`` cuts the line at an earlier length: what it was when the turn was admitted.
+    """
     if on_line:
-        return state.window()
+        return state.window(end)
     if parent is None:
         return ()
     chain = window.of_chain(state.turns, parent)
@@ -83,7 +99,7 @@ def before_input(state: Conversation, *, on_line: bool, parent: str | None) -> t
         chain = chain[1:] if chain[0].joined else chain
     else:
         root = ()
-    return (*root, *(item for turn in chain for item in (*turn.input, *turn.output)))
+    return (*root, *(item for turn in chain for item in turn.context))
 
 
 def _create(state: Conversation, command: c.CreateConversation) -> tuple[e.Event, ...]:
@@ -212,9 +228,43 @@ def _attempt(
         case c.FailTurn():
             if turn is None or command.attempt != turn.attempt:
                 raise AttemptSuperseded(command.response_id)
-            return (e.TurnFailed(response_id=turn.id, code=command.code, message=command.message),)
+            return (
+                e.TurnFailed(
+                    response_id=turn.id,
+                    code=command.code,
+                    message=command.message,
+                    items=tuple(item.raw for item in command.items),
+                    tokens=tuple(item.tokens for item in command.items),
+                ),
+            )
         case _:
             assert_never(command)
+
+
+def cancellable(state: Conversation, response_id: str) -> bool:
+    """Whether a cancel would end a turn; false if it was cancelled before, else `Refused`."""
+    turn = state.turn_running(response_id) or visible_response(state, response_id)
+    if turn is None or not turn.store:
+        raise ResponseUnknown(response_id)
+    if not turn.background:
+        raise NotCancellable("a synchronous")
+    if turn.ended_at is None:
+        return True
+    if turn.status != "cancelled":
+        raise NotCancellable(f"{'an' if turn.status == 'incomplete' else 'a'} {turn.status}")
+    return False
+
+
+def _cancel(state: Conversation, command: c.CancelTurn) -> tuple[e.Event, ...]:
+    if not cancellable(state, command.response_id):
+        return ()
+    return (
+        e.TurnCancelled(
+            response_id=command.response_id,
+            items=tuple(item.raw for item in command.items),
+            tokens=tuple(item.tokens for item in command.items),
+        ),
+    )
 
 
 def _delete_response(state: Conversation, response_id: str) -> tuple[e.Event, ...]:

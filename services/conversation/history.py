@@ -21,7 +21,9 @@ class Item(msgspec.Struct, frozen=True):
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """One request to the model and its outcome; ``status`` as in the contract's Response.
 
-    ``line_end`` is the length of the line once the turn had ended, with its items or without.
+    ``output`` of a turn that failed or was cancelled is what it had said by then. ``line_start`` is
+    the length of the line when the turn was admitted, ``line_end`` once it had ended, with its
+    items or without.
     """
 
     id: str
@@ -40,12 +42,41 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     error_code: str | None = None
     error_message: str | None = None
     ended_at: datetime | None = None
+    line_start: int = 0
     line_end: int = 0
+
+    @property
+    def answered(self) -> bool:
+        """Whether it ended with an answer, whole or cut short."""
+        return self.status in {"completed", "incomplete"}
 
     @property
     def joined(self) -> bool:
         """Whether its items are on the line."""
-        return self.on_line and self.status in {"completed", "incomplete"}
+        return self.on_line and self.answered
+
+    @property
+    def context(self) -> tuple[Item, ...]:
+        """What a turn that follows it in a chain is sent of it."""
+        return (*self.input, *self.output) if self.answered else self.input
+
+    @property
+    def background(self) -> bool:
+        """Whether nobody waits for it: it can be polled and cancelled while it runs."""
+        return _mode(self.parameters).background is True
+
+    @property
+    def streamed(self) -> bool:
+        """Whether its events were asked for."""
+        return _mode(self.parameters).stream is True
+
+
+class _Mode(msgspec.Struct):
+    background: bool | None = False
+    stream: bool | None = False
+
+
+_mode = msgspec.json.Decoder(_Mode).decode
 
 
 class Compaction(msgspec.Struct, frozen=True, kw_only=True):

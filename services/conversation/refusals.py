@@ -108,6 +108,14 @@ class ReasoningAlone(Refused):
         )
 
 
+class NotCancellable(Refused):
+    """Only what runs in the background can be cancelled, and only while it runs."""
+
+    def __init__(self, what: str) -> None:
+        """``what`` it is instead, with its article."""
+        super().__init__(f"Cannot cancel {what} response.")
+
+
 class ResponseInFlight(Refused):
     """A response cannot be deleted while it runs."""
 

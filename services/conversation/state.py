@@ -119,7 +119,8 @@ def evolve(state: Conversation, event: e.Event, *, at: datetime, sequence: int) 
         case e.ItemDeleted():
             return _without(state, event.item_id)
         case e.TurnRequested():
-            return change(state, running=(*state.running, _requested(event, at=at)))
+            turn = _requested(event, at=at, line_start=len(state.line))
+            return change(state, running=(*state.running, turn))
         case e.TurnStarted():
             return change(
                 state,
@@ -137,6 +138,16 @@ def evolve(state: Conversation, event: e.Event, *, at: datetime, sequence: int) 
                 status="failed",
                 error_code=event.code,
                 error_message=event.message,
+                output=read_items(event.items, event.tokens),
+                ended_at=at,
+                line_end=len(state.line),
+            )
+        case e.TurnCancelled():
+            return _ended(
+                state,
+                event.response_id,
+                status="cancelled",
+                output=read_items(event.items, event.tokens),
                 ended_at=at,
                 line_end=len(state.line),
             )
@@ -183,7 +194,7 @@ def fold(state: Conversation, recorded: Iterable[tuple[e.Event, datetime, int]])
     return state
 
 
-def _requested(event: e.TurnRequested, *, at: datetime) -> Turn:
+def _requested(event: e.TurnRequested, *, at: datetime, line_start: int) -> Turn:
     return Turn(
         id=event.response_id,
         status="in_progress",
@@ -194,6 +205,7 @@ def _requested(event: e.TurnRequested, *, at: datetime) -> Turn:
         parent=event.parent,
         store=event.store,
         requested_at=at,
+        line_start=line_start,
     )
 
 

@@ -1,5 +1,6 @@
 """Bodies in and out: limits on what is read, headers on what is sent, errors of the contract."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -8,7 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from schemas.deltas import SEQUENCE_HEADER
+from schemas.http.conversations import ItemList
 from schemas.http.errors import ApiError, Overloaded, ServerFault, TooLarge
+from services.conversation.history import Item
 from services.journal import JournalUnavailable
 
 log = structlog.get_logger()
@@ -44,6 +47,17 @@ def raw(body: bytes, *, sequence: int | None = None, status: int = 200) -> Respo
 def json(value: msgspec.Struct, *, sequence: int | None = None) -> Response:
     """A body of the contract."""
     return raw(_encode(value), sequence=sequence)
+
+
+def page(items: Sequence[Item], *, has_more: bool, sequence: int) -> Response:
+    """Items as a page of a listing."""
+    body = ItemList(
+        data=tuple(item.raw for item in items),
+        first_id=items[0].id if items else None,
+        has_more=has_more,
+        last_id=items[-1].id if items else None,
+    )
+    return json(body, sequence=sequence)
 
 
 def error(fault: ApiError, *, retry_after_s: int | None = None) -> Response:

@@ -28,6 +28,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.turns import Turns
 from services.journal import JournalUnavailable, connect, streams
 from services.journal.conversations import Conversations
+from services.journal.deltas import Deltas
 from services.journal.jetstream import JetStreamJournal
 from services.journal.keys import content_key
 from services.model import Model, ModelRefused, ModelUnavailable
@@ -113,13 +114,19 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
         rows_max=settings.cache_rows_max,
     )
     crud = ConversationEndpoints(conversations, Intake(tokenizer, sealer), body_bytes_max=bytes_max)
-    responses = ResponseEndpoints(conversations, Turns(client), settings)
+    responses = ResponseEndpoints(conversations, Turns(client), Deltas(client), settings)
     one, items = "/v1/conversations/{conversation_id}", "/v1/conversations/{conversation_id}/items"
     app = Starlette(
         routes=[
             Route("/v1/responses", responses.create, methods=["POST"]),
             Route("/v1/responses/{response_id}", responses.retrieve, methods=["GET"]),
             Route("/v1/responses/{response_id}", responses.delete, methods=["DELETE"]),
+            Route("/v1/responses/{response_id}/cancel", responses.cancel, methods=["POST"]),
+            Route(
+                "/v1/responses/{response_id}/input_items",
+                responses.list_input_items,
+                methods=["GET"],
+            ),
             Route("/v1/conversations", crud.create, methods=["POST"]),
             Route(one, crud.retrieve, methods=["GET"]),
             Route(one, crud.update, methods=["POST"]),

@@ -33,10 +33,9 @@ class ConversationEndpoints:
     async def create(self, request: Request) -> Response:
         """POST /conversations."""
         metadata, raws = bodies.read_create(await self._body(request))
-        command = commands.CreateConversation(
-            metadata=metadata, items=self._intake.array(raws, "items")
-        )
         conversation_id = ids.conversation_id()
+        items = self._intake.array(raws, "items", mint=ids.minting_items(conversation_id))
+        command = commands.CreateConversation(metadata=metadata, items=items)
         granted = await self._conversations.grant(
             project_of(request), conversation_id, command, command_id=ids.unique(), fresh=True
         )
@@ -69,9 +68,9 @@ class ConversationEndpoints:
         """POST /conversations/{id}/items."""
         conversation_id = _conversation_id(request)
         raws = bodies.read_items(await self._body(request))
-        items = self._intake.array(raws, "items")
+        items = self._intake.array(raws, "items", mint=ids.minting_items(conversation_id))
         granted = await self._grant(request, conversation_id, commands.AddItems(items=items))
-        return _page(items, has_more=False, sequence=granted.sequence)
+        return answers.page(items, has_more=False, sequence=granted.sequence)
 
     async def list_items(self, request: Request) -> Response:
         """GET /conversations/{id}/items."""
@@ -79,7 +78,7 @@ class ConversationEndpoints:
         limit, order, after = checks.page(request.query_params.multi_items())
         loaded = await self._visible(request, conversation_id)
         items = _listed(loaded.state, limit + 1, order, after)
-        return _page(items[:limit], has_more=len(items) > limit, sequence=loaded.sequence)
+        return answers.page(items[:limit], has_more=len(items) > limit, sequence=loaded.sequence)
 
     async def retrieve_item(self, request: Request) -> Response:
         """GET /conversations/{id}/items/{item_id}."""
@@ -136,13 +135,3 @@ def _listed(state: Conversation, limit: int, order: str, after: str | None) -> t
             raise ItemUnknown(after)
         start = position - 1 if descending else position + 1
     return tuple(islice(state.listed(start, descending=descending), limit))
-
-
-def _page(items: tuple[Item, ...], *, has_more: bool, sequence: int) -> Response:
-    body = bodies.ItemList(
-        data=tuple(item.raw for item in items),
-        first_id=items[0].id if items else None,
-        has_more=has_more,
-        last_id=items[-1].id if items else None,
-    )
-    return answers.json(body, sequence=sequence)

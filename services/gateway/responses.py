@@ -1,75 +1,89 @@
 """``/v1/responses``: turns asked for on the queue, their ends read from the log."""
 
+from collections.abc import Sequence
+from itertools import islice
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from schemas import ids as id_forms
 from schemas import turn_requests
+from schemas.http import checks, stream_events
 from schemas.http import responses as bodies
-from schemas.http import stream_events
 from schemas.http.checks import one_of
-from schemas.http.errors import ApiError, Invalid, Overloaded
+from schemas.http.errors import Invalid, Overloaded
 from services import clock, ids
 from services.conversation import commands
-from services.conversation.decide import visible_response
+from services.conversation.decide import before_input, cancellable, readable_response
+from services.conversation.history import Item, Turn
 from services.conversation.refusals import (
     ConversationUnknown,
+    ItemUnknown,
     PreviousResponseUnknown,
     ResponseUnknown,
 )
 from services.conversation.response import render
+from services.conversation.retelling import retold, terminal
 from services.gateway import answers
+from services.gateway.event_stream import HEADERS, Ended, EventStream, Patience, refused
 from services.gateway.identify import project_of
 from services.gateway.settings import GatewaySettings
-from services.gateway.turns import Listener, Told, Turns
+from services.gateway.turns import Listener, Turns
 from services.journal.conversations import Conversations
+from services.journal.deltas import Deltas, joined
 
 OVERLAP_HEADER = "Turnlog-Overlap"
-_KEEP_ALIVE = b": keep-alive\n\n"
-_STREAM_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
+CANCEL_WAIT_S = 5.0
+"""Seconds a responder is given to end a turn it was asked to cancel."""
 
 
 class ResponseEndpoints:
-    """Create, retrieve and delete of the contract's section 1.2."""
+    """The operations on responses of the contract's section 1.2."""
 
     def __init__(
-        self, conversations: Conversations, turns: Turns, settings: GatewaySettings
+        self,
+        conversations: Conversations,
+        turns: Turns,
+        deltas: Deltas,
+        settings: GatewaySettings,
     ) -> None:
         """``settings`` hold the limits of bodies and waits."""
         self._conversations = conversations
         self._turns = turns
+        self._deltas = deltas
         self._settings = settings
+        self._patience = Patience(
+            answer_wait_s=settings.answer_wait_s, keep_alive_s=settings.keep_alive_s
+        )
 
     async def create(self, request: Request) -> Response:
-        """POST /responses, plain or as a stream."""
+        """POST /responses, plain, as a stream, or in the background."""
         payload = await answers.read_body(request, bytes_max=self._settings.body_bytes_max)
         create = bodies.read_create(payload)
         stored = create.store or create.conversation is not None
         asked = _turn_request(request, payload, create, stored=stored)
         project = project_of(request)
+        listening = self._turns.ask(project, asked, stored=stored)
+        ended = self._ended(project, asked.conversation_id, asked.response_id)
         if create.stream:
-            return _Streamed(self._turns, project, asked, self._settings, stored=stored)
-        async with self._turns.ask(project, asked, stored=stored) as listener:
-            return await self._plain(listener)
+            return EventStream(listening, ended, self._patience)
+        async with listening as listener:
+            if create.background:
+                return await self._begun(project, asked.conversation_id, listener)
+            return await self._plain(listener, ended)
 
     async def retrieve(self, request: Request) -> Response:
-        """GET /responses/{id}."""
+        """GET /responses/{id}, as it is or as the stream of its events."""
         response_id, conversation_id = _ids(request)
-        loaded = await self._conversations.load(project_of(request), conversation_id)
-        turn = visible_response(loaded.state, response_id)
+        query = bodies.read_retrieve(request.query_params.multi_items())
+        project = project_of(request)
+        loaded = await self._conversations.load(project, conversation_id)
+        turn = readable_response(loaded.state, response_id)
         if turn is None:
             raise ResponseUnknown(response_id)
-        if request.query_params.get("stream") == "true":
-            raise Invalid(
-                "This response cannot be streamed because it was not created with background=true.",
-                param="stream",
-            )
+        if query.stream:
+            return await self._streamed(project, conversation_id, turn, query)
         return answers.raw(render(turn, conversation_id=conversation_id), sequence=loaded.sequence)
 
     async def delete(self, request: Request) -> Response:
@@ -83,68 +97,114 @@ class ResponseEndpoints:
         )
         return answers.json(bodies.ResponseDeleted(id=response_id), sequence=granted.sequence)
 
-    async def _plain(self, listener: Listener) -> Response:
+    async def cancel(self, request: Request) -> Response:
+        """POST /responses/{id}/cancel; its body, if there is one, is not read."""
+        response_id, conversation_id = _ids(request)
+        project = project_of(request)
+        loaded = await self._conversations.load(project, conversation_id)
+        if cancellable(loaded.state, response_id):
+            await self._turns.cancel(project, response_id, wait_s=CANCEL_WAIT_S)
+        # Whoever ran it has ended it; if nobody does any more, this does.
+        granted = await self._conversations.grant(
+            project,
+            conversation_id,
+            commands.CancelTurn(response_id=response_id),
+            command_id=ids.unique(),
+        )
+        turn = granted.state.turns.get(response_id)
+        assert turn is not None
+        return answers.raw(render(turn, conversation_id=conversation_id), sequence=granted.sequence)
+
+    async def list_input_items(self, request: Request) -> Response:
+        """GET /responses/{id}/input_items: what the model was sent, history first."""
+        response_id, conversation_id = _ids(request)
+        limit, order, after = checks.page(request.query_params.multi_items())
+        loaded = await self._conversations.load(project_of(request), conversation_id)
+        turn = readable_response(loaded.state, response_id)
+        if turn is None:
+            raise ResponseUnknown(response_id)
+        end = turn.line_start if turn.on_line else None
+        before = before_input(loaded.state, on_line=turn.on_line, parent=turn.parent, end=end)
+        items = _after((*before, *turn.input), order, after)
+        page = tuple(islice(items, limit + 1))
+        return answers.page(page[:limit], has_more=len(page) > limit, sequence=loaded.sequence)
+
+    async def _begun(self, project: str, conversation_id: str, listener: Listener) -> Response:
+        """A turn in the background, once it is admitted."""
+        told = await listener.told(wait_s=self._settings.answer_wait_s)
+        if told is None:
+            raise Overloaded("The turn has not begun in time; it goes on.")
+        if told.refusal is not None:
+            return refused(told)
+        loaded = await self._conversations.load(project, conversation_id)
+        body = stream_events.response_in(stream_events.frames(told.payload)[0])
+        return answers.raw(body, sequence=loaded.sequence)
+
+    async def _plain(self, listener: Listener, ended: Ended) -> Response:
         until = clock.monotonic() + self._settings.answer_wait_s
         while (left_s := until - clock.monotonic()) > 0:
-            told = await listener.told(wait_s=left_s)
+            told = await listener.told(wait_s=min(left_s, self._settings.keep_alive_s))
             if told is None:
-                break
+                if frame := await ended(0):
+                    return answers.raw(stream_events.response_in(frame))
+                continue
             if told.refusal is not None:
-                return _refused(told)
+                return refused(told)
             if told.end:
                 body = stream_events.response_in(told.payload)
                 return answers.raw(body, sequence=told.sequence or None)
         raise Overloaded("The turn has not ended in time; it goes on.")
 
+    async def _streamed(
+        self, project: str, conversation_id: str, turn: Turn, query: bodies.RetrieveResponse
+    ) -> Response:
+        for made, flag in ((turn.background, "background"), (turn.streamed, "stream")):
+            if not made:
+                raise Invalid(
+                    "This response cannot be streamed because it was not created with "
+                    f"{flag}=true.",
+                    param="stream",
+                )
+        number = 0 if query.starting_after is None else query.starting_after + 1
+        if turn.ended_at is None:
+            return EventStream(
+                self._turns.follow(project, turn.id, number=number),
+                self._ended(project, conversation_id, turn.id),
+                self._patience,
+                obfuscated=query.include_obfuscation,
+            )
+        told = joined(await self._deltas.read(project, turn.id), number=number)
+        payload = told.payload
+        if not told.end:
+            # Its deltas are not kept any more; the log tells the rest.
+            frames = retold(turn, conversation_id=conversation_id)
+            last = max(number, len(frames) - 1)
+            end = terminal(turn, conversation_id=conversation_id, number=last)
+            payload = b"".join([*frames[number:-1], end])
+        if query.include_obfuscation:
+            payload = stream_events.obfuscated(payload, ids.letters)
+        headers = {name.decode(): value.decode() for name, value in HEADERS}
+        return Response(payload, headers=headers)
 
-class _Streamed(Response):
-    """Server-sent events, copied through as they come.
+    def _ended(self, project: str, conversation_id: str, response_id: str) -> Ended:
+        async def ended(number: int) -> bytes | None:
+            loaded = await self._conversations.load(project, conversation_id)
+            turn = loaded.state.turns.get(response_id)
+            if turn is None:
+                return None
+            return terminal(turn, conversation_id=conversation_id, number=number)
 
-    The client may leave: the turn is finished and stored all the same.
-    """
-
-    def __init__(
-        self,
-        turns: Turns,
-        project: str,
-        asked: turn_requests.TurnRequest,
-        settings: GatewaySettings,
-        *,
-        stored: bool,
-    ) -> None:
-        self._turns = turns
-        self._project = project
-        self._asked = asked
-        self._settings = settings
-        self._stored = stored
-        self.background = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._turns.ask(self._project, self._asked, stored=self._stored) as listener:
-            first = await listener.told(wait_s=self._settings.answer_wait_s)
-            if first is None:
-                raise Overloaded("The turn has not begun in time; it goes on.")
-            if first.refusal is not None:
-                await _refused(first)(scope, receive, send)
-                return
-            start = {"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS}
-            await send(start)
-            await self._copy(listener, first, send)
-
-    async def _copy(self, listener: Listener, first: Told, send: Send) -> None:
-        told: Told | None = first
-        while told is None or not told.end:
-            payload = told.payload if told else _KEEP_ALIVE
-            await send({"type": "http.response.body", "body": payload, "more_body": True})
-            told = await listener.told(wait_s=self._settings.keep_alive_s)
-        await send({"type": "http.response.body", "body": told.payload, "more_body": False})
+        return ended
 
 
-def _refused(told: Told) -> Response:
-    answer = answers.raw(told.payload, status=told.refusal or ApiError.status)
-    if told.retry_after_s is not None:
-        answer.headers["Retry-After"] = str(told.retry_after_s)
-    return answer
+def _after(items: Sequence[Item], order: str, after: str | None) -> Sequence[Item]:
+    listed = items[::-1] if order == "desc" else items
+    if after is None:
+        return listed
+    for index, item in enumerate(listed):
+        if item.id == after:
+            return listed[index + 1 :]
+    raise ItemUnknown(after)
 
 
 def _turn_request(

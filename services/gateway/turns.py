@@ -1,12 +1,13 @@
-"""Asks for turns on the queue and listens to what becomes of them."""
+"""Asks for turns on the queue, listens to what becomes of them, and ends them."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import msgspec
 import nats.errors
 import nats.js.errors
+import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -14,9 +15,14 @@ from schemas import deltas, subjects, turn_requests
 from schemas.http.errors import Overloaded
 from schemas.turn_requests import TurnRequest
 from services.journal import JournalUnavailable
+from services.journal.deltas import Deltas, first, joined
 from services.journal.jetstream import MESSAGE_ID
 
 _NO_RESPONDER = "503"
+CANCEL_WAIT_S = 1.0
+"""Seconds in which a responder says that it runs the turn to be cancelled."""
+
+log = structlog.get_logger()
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,16 +40,30 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listener:
-    """Hears one turn; what came together is told together."""
+    """Hears one turn; what came together is told together, and what was lost is read again.
 
-    def __init__(self) -> None:
+    ``number`` is that of the next event to tell.
+    """
+
+    def __init__(self, project: str, response_id: str, kept: Deltas | None, *, number: int) -> None:
+        """``kept`` holds what was said, for turns that are stored."""
+        self._project = project
+        self._response_id = response_id
+        self._kept = kept
         self._heard: list[Msg] = []
         self._something = asyncio.Event()
+        self.number = number
 
     async def hear(self, message: Msg) -> None:
         """Take a message of the turn's subject."""
         self._heard.append(message)
         self._something.set()
+
+    async def catch_up(self) -> None:
+        """Hear again all that was said before."""
+        if self._kept is not None:
+            self._heard[:0] = await self._kept.read(self._project, self._response_id)
+            self._something.set()
 
     async def told(self, *, wait_s: float) -> Told | None:
         """What has been said since; ``None`` after ``wait_s`` seconds of silence."""
@@ -54,33 +74,37 @@ class Listener:
             return None
         self._something.clear()
         heard, self._heard = self._heard, []
-        return _told(heard)
+        for message in heard:
+            headers = message.headers or {}
+            if headers.get("Status") == _NO_RESPONDER:
+                raise Overloaded("No responder is running. Please retry.")
+            if headers.get(deltas.KIND_HEADER) == deltas.REFUSAL:
+                return _refusal(message)
+        return await self._joined(heard)
+
+    async def _joined(self, heard: list[Msg]) -> Told:
+        told = joined(heard, number=self.number)
+        if told.rest and self._kept is not None:
+            # The connection was away for a while, or we came late.
+            kept = await self._kept.read(self._project, self._response_id)
+            told = joined([*kept, *heard], number=self.number)
+        payload = told.payload
+        if told.rest:
+            log.warning("deltas.lost", response_id=self._response_id, number=told.number)
+            told = joined(told.rest, number=first(told.rest[0]))
+            payload += told.payload
+        self.number = told.number
+        return Told(payload=payload, end=told.end, sequence=told.sequence)
 
 
-def _told(heard: list[Msg]) -> Told:
-    payloads: list[bytes] = []
-    for message in heard:
-        headers = message.headers or {}
-        if headers.get("Status") == _NO_RESPONDER:
-            raise Overloaded("No responder is running. Please retry.")
-        match headers.get(deltas.KIND_HEADER):
-            case deltas.EVENTS:
-                payloads.append(message.data)
-            case deltas.END:
-                payloads.append(message.data)
-                sequence = int(headers.get(deltas.SEQUENCE_HEADER, "0"))
-                # An end told twice, by two deliveries of the request, is still one end.
-                return Told(payload=b"".join(payloads), end=True, sequence=sequence)
-            case deltas.REFUSAL:
-                after = headers.get(deltas.RETRY_AFTER_HEADER)
-                return Told(
-                    payload=message.data,
-                    refusal=int(headers[deltas.STATUS_HEADER]),
-                    retry_after_s=int(after) if after else None,
-                )
-            case _:
-                continue
-    return Told(payload=b"".join(payloads))
+def _refusal(message: Msg) -> Told:
+    headers = message.headers or {}
+    after = headers.get(deltas.RETRY_AFTER_HEADER)
+    return Told(
+        payload=message.data,
+        refusal=int(headers[deltas.STATUS_HEADER]),
+        retry_after_s=int(after) if after else None,
+    )
 
 
 class Turns:
@@ -90,6 +114,7 @@ class Turns:
         """``wait_s`` bounds the wait for a turn request to be stored."""
         self._client = client
         self._jetstream = client.jetstream()
+        self._deltas = Deltas(client)
         self._wait_s = wait_s
 
     @asynccontextmanager
@@ -101,11 +126,12 @@ class Turns:
         When this returns the request is stored, and will be answered whatever dies; one that is
         not ``stored`` lives in memory alone.
         """
-        listener = Listener()
         named = subjects.delta if stored else subjects.delta_unstored
         subject = named(project, request.response_id)
-        subscription = await self._client.subscribe(subject, cb=listener.hear)
-        try:
+        kept = self._deltas if stored else None
+        async with self._listening(
+            Listener(project, request.response_id, kept, number=0), subject
+        ) as listener:
             if stored:
                 await self._store(project, request)
             else:
@@ -114,6 +140,39 @@ class Turns:
                     turn_requests.encode(request),
                     reply=subject,
                 )
+            yield listener
+
+    @asynccontextmanager
+    async def follow(
+        self, project: str, response_id: str, *, number: int
+    ) -> AsyncIterator[Listener]:
+        """Listen to a turn that was asked for before, from event ``number`` on."""
+        listener = Listener(project, response_id, self._deltas, number=number)
+        async with self._listening(listener, subjects.delta(project, response_id)):
+            await listener.catch_up()
+            yield listener
+
+    async def cancel(self, project: str, response_id: str, *, wait_s: float) -> None:
+        """Have whoever runs a turn end it, and wait until that is told.
+
+        Returns without that when nobody says that it runs there.
+        """
+        subject = subjects.cancel(project, response_id)
+        async with self.follow(project, response_id, number=0) as listener:
+            try:
+                await self._client.request(subject, timeout=CANCEL_WAIT_S)
+            except nats.errors.Error as error:
+                log.info("cancel.unheard", response_id=response_id, error=type(error).__name__)
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    while (told := await listener.told(wait_s=wait_s)) and not told.end:
+                        continue
+
+    @asynccontextmanager
+    async def _listening(self, listener: Listener, subject: str) -> AsyncIterator[Listener]:
+        subscription = await self._client.subscribe(subject, cb=listener.hear)
+        try:
             yield listener
         finally:
             if not self._client.is_closed:

@@ -119,52 +119,71 @@ class JetStreamJournal:
     async def last(self, project: str, conversation_id: str) -> Stored | None:
         """As the protocol says."""
         subject = subjects.conversation(project, conversation_id)
-        try:
-            message = await self._client.request(
-                f"$JS.API.DIRECT.GET.{subjects.CONVERSATIONS}.{subject}", timeout=self._wait_s
-            )
-        except nats.errors.Error as error:
-            raise JournalUnavailable(str(error) or type(error).__name__) from error
-        return None if _status(message) in _NOT_FOUND else _stored(message)
+        message = await last_of(self._client, subjects.CONVERSATIONS, subject, wait_s=self._wait_s)
+        return None if message is None else _stored(message)
 
     async def read(self, project: str, conversation_id: str, *, after: int) -> list[Stored]:
         """As the protocol says."""
         subject = subjects.conversation(project, conversation_id)
-        found: list[Stored] = []
-        inbox = self._client.new_inbox()
+        messages = await read_subject(
+            self._client, subjects.CONVERSATIONS, subject, after=after, wait_s=self._wait_s
+        )
+        return [_stored(message) for message in messages]
+
+
+async def last_of(client: Client, stream: str, subject: str, *, wait_s: float) -> Msg | None:
+    """The newest message of one literal subject; raises `JournalUnavailable`."""
+    try:
+        message = await client.request(f"$JS.API.DIRECT.GET.{stream}.{subject}", timeout=wait_s)
+    except nats.errors.Error as error:
+        raise JournalUnavailable(str(error) or type(error).__name__) from error
+    return None if _status(message) in _NOT_FOUND else message
+
+
+async def read_subject(
+    client: Client, stream: str, subject: str, *, after: int, wait_s: float
+) -> list[Msg]:
+    """All messages of one literal subject with a sequence above ``after``, oldest first.
+
+    ``wait_s`` bounds the wait for each message. Raises `JournalUnavailable`.
+    """
+    found: list[Msg] = []
+    inbox = client.new_inbox()
+    try:
+        subscription = await client.subscribe(inbox)
         try:
-            subscription = await self._client.subscribe(inbox)
-            try:
-                while True:
-                    start = (found[-1].sequence if found else after) + 1
-                    request = msgspec.json.encode(_Range(start, subject, _READ_BATCH, _READ_BYTES))
-                    await self._client.publish(
-                        f"$JS.API.DIRECT.GET.{subjects.CONVERSATIONS}", request, reply=inbox
-                    )
-                    message = await subscription.next_msg(timeout=self._wait_s)
-                    while not (status := _status(message)):
-                        found.append(_stored(message))
-                        message = await subscription.next_msg(timeout=self._wait_s)
-                    if status in _NOT_FOUND:
-                        return found
-                    if status != _END_OF_BATCH:
-                        raise JournalUnavailable(f"direct get answered {status}")
-                    if (message.headers or {}).get("Nats-Num-Pending") == "0":
-                        return found
-            finally:
-                await subscription.unsubscribe()
-        except nats.errors.Error as error:
-            raise JournalUnavailable(str(error) or type(error).__name__) from error
+            while True:
+                start = (_sequence(found[-1]) if found else after) + 1
+                request = msgspec.json.encode(_Range(start, subject, _READ_BATCH, _READ_BYTES))
+                await client.publish(f"$JS.API.DIRECT.GET.{stream}", request, reply=inbox)
+                message = await subscription.next_msg(timeout=wait_s)
+                while not (status := _status(message)):
+                    found.append(message)
+                    message = await subscription.next_msg(timeout=wait_s)
+                if status in _NOT_FOUND:
+                    return found
+                if status != _END_OF_BATCH:
+                    raise JournalUnavailable(f"direct get answered {status}")
+                if (message.headers or {}).get("Nats-Num-Pending") == "0":
+                    return found
+        finally:
+            await subscription.unsubscribe()
+    except nats.errors.Error as error:
+        raise JournalUnavailable(str(error) or type(error).__name__) from error
 
 
 def _status(message: Msg) -> str:
     return (message.headers or {}).get("Status", "")
 
 
+def _sequence(message: Msg) -> int:
+    return int((message.headers or {})["Nats-Sequence"])
+
+
 def _stored(message: Msg) -> Stored:
     headers = message.headers or {}
     return Stored(
-        sequence=int(headers["Nats-Sequence"]),
+        sequence=_sequence(message),
         previous=int(headers.get(EXPECTED, "0")),
         message_id=headers.get(MESSAGE_ID, ""),
         payload=message.data,

@@ -1,6 +1,6 @@
 """Items as they come in, from clients and from the model: stored form, id and size."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -20,13 +20,21 @@ class Intake:
         self._counter = counter
         self._sealer = sealer
 
-    def text(self, raw: msgspec.Raw) -> tuple[Item, ...]:
+    def text(
+        self, raw: msgspec.Raw, *, mint: Callable[[str], str] = ids.item_id
+    ) -> tuple[Item, ...]:
         """The user message a string input stands for."""
-        return (self._item(items.from_text(raw, mint=ids.item_id)),)
+        return (self._item(items.from_text(raw, mint=mint)),)
 
-    def array(self, values: Iterable[msgspec.Raw], param: str) -> tuple[Item, ...]:
+    def array(
+        self,
+        values: Iterable[msgspec.Raw],
+        param: str,
+        *,
+        mint: Callable[[str], str] = ids.item_id,
+    ) -> tuple[Item, ...]:
         """Items of a request; ``param`` is what errors call the array."""
-        stored = items.from_array(values, param, mint=ids.item_id, accept=self._accept)
+        stored = items.from_array(values, param, mint=mint, accept=self._accept)
         return tuple(self._item(raw) for raw in stored)
 
     def output(self, raws: Iterable[msgspec.Raw]) -> tuple[Item, ...]:

@@ -140,7 +140,7 @@ def _turn(
             )
             turns[commit.project, commit.conversation_id, event.response_id] = turn
             return turn
-        case e.TurnCompleted() | e.TurnFailed():
+        case e.TurnCompleted() | e.TurnFailed() | e.TurnCancelled():
             return turns.pop((commit.project, commit.conversation_id, event.response_id), None)
         case e.TurnStarted():
             key = (commit.project, commit.conversation_id, event.response_id)

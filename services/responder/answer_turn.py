@@ -5,6 +5,7 @@ in between, the request is delivered again and finds in the log how far the turn
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -12,20 +13,20 @@ from weakref import WeakValueDictionary
 import msgspec
 import stamina
 
-from schemas import ids as id_forms
 from schemas.http import checks, responses
-from schemas.http.errors import ApiError, Invalid, ServerFault
+from schemas.http.errors import ApiError, ServerFault
 from schemas.turn_requests import QUEUE, TurnRequest
 from services import clock, ids
 from services.conversation import commands
 from services.conversation.decide import admitted, before_input
 from services.conversation.history import Item, Turn
-from services.conversation.refusals import AttemptSuperseded, ConversationLocked
+from services.conversation.refusals import AttemptSuperseded, ConversationLocked, NotCancellable
 from services.conversation.response import render
 from services.conversation.state import Conversation
 from services.journal.conversations import Conversations, Granted
 from services.model import Answer, Call, Model, ModelRefused, ModelUnavailable
 from services.model.intake import Intake
+from services.responder.asked import Asked, check_target
 from services.responder.outcome import (
     Outcome,
     end_of,
@@ -35,8 +36,11 @@ from services.responder.outcome import (
     told,
 )
 from services.responder.relay import Relay
+from services.responder.running import RunningCalls, Stopped
 
-_encode = msgspec.json.Encoder().encode
+BACKGROUND_OPENING = 3
+"""Events that tell of a turn in the background before its model has said anything."""
+
 _fields = msgspec.json.Decoder(checks.Fields).decode
 
 
@@ -50,15 +54,6 @@ class Deltas(Protocol):
         """Send what waits."""
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A turn request, read and checked."""
-
-    project: str
-    request: TurnRequest
-    create: responses.CreateResponse
-    items: tuple[Item, ...]
-
-
 class TurnAnswerer:
     """Answers turn requests with one model, over one log."""
 
@@ -70,6 +65,7 @@ class TurnAnswerer:
         self._model = model
         self._intake = intake
         self._name = name
+        self._calls = RunningCalls()
         self._lanes: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def answer(
@@ -84,11 +80,12 @@ class TurnAnswerer:
         """Run a turn whose every step is in the log.
 
         ``first``: the request was never delivered before. ``told_before`` counts the events of an
-        earlier attempt that may have reached a client: a second answer could not be told after
-        them. Raises `AttemptSuperseded` when another worker has the turn.
+        earlier attempt that may have reached a client: once they hold some of an answer, a second
+        one could not be told after them. Raises `AttemptSuperseded` when another worker has the
+        turn.
         """
         try:
-            asked = self._read(project, request)
+            asked = self._read(project, request, ids.minting_items(request.conversation_id))
             async with self._lane(asked):
                 return await self._answer(asked, deltas, first=first, told_before=told_before)
         except AttemptSuperseded:
@@ -99,13 +96,14 @@ class TurnAnswerer:
     async def answer_unstored(self, project: str, request: TurnRequest, deltas: Deltas) -> Outcome:
         """Run a turn of which nothing may be kept: no event, no file."""
         try:
-            asked = self._read(project, request)
+            # Ids of what is not kept lead nowhere.
+            asked = self._read(project, request, ids.item_id)
             conversation_id = request.conversation_id
             loaded = await self._conversations.load(project, conversation_id)
-            admitted(loaded.state, _admission(asked), conversation_id=conversation_id)
+            admitted(loaded.state, asked.admission(), conversation_id=conversation_id)
         except ApiError as refused:
             return refusal(refused)
-        turn = _unstored(asked)
+        turn = asked.unstored()
         relay = Relay(ids.item_id)
         try:
             answer = await self._ask(asked, loaded.state, turn, relay, deltas)
@@ -113,7 +111,7 @@ class TurnAnswerer:
         except ModelRefused as refused:
             return refused_by_model(refused)
         except (ModelUnavailable, msgspec.MsgspecError) as error:
-            answer, output = _failed(told(error), turn), ()
+            answer, output = _failed(told(error), turn), self._partial(relay)
         turn = msgspec.structs.replace(
             turn,
             status=answer.status,
@@ -127,7 +125,16 @@ class TurnAnswerer:
         )
         return self._told(asked, turn, relay, sequence=0)
 
-    async def give_up(self, project: str, request: TurnRequest, why: str) -> Outcome:
+    def stop(self, project: str, response_id: str) -> bool:
+        """Abort the model's answer to a turn; false if this process is not waiting for it.
+
+        The turn then ends as cancelled, with what had been said.
+        """
+        return self._calls.stop(project, response_id)
+
+    async def give_up(
+        self, project: str, request: TurnRequest, why: str, *, told_before: int
+    ) -> Outcome:
         """End a turn that has been tried too often, admitted or not."""
         loaded = await self._conversations.load(project, request.conversation_id)
         turn = loaded.state.turn_running(request.response_id)
@@ -141,20 +148,20 @@ class TurnAnswerer:
                 items=turn.input,
             ),
             turn,
-            Relay(ids.item_id),
+            Relay(ids.item_id, number=told_before),
             why,
         )
 
-    def _read(self, project: str, request: TurnRequest) -> Asked:
+    def _read(self, project: str, request: TurnRequest, mint: Callable[[str], str]) -> Asked:
         create = responses.read_create(bytes(request.body))
-        _check_target(request, create)
+        check_target(request, create)
         given = create.input
         if given is None:
             items: tuple[Item, ...] = ()
         elif checks.first_byte(given) == b'"':
-            items = self._intake.text(given)
+            items = self._intake.text(given, mint=mint)
         else:
-            items = self._intake.array(checks.array(given, "input"), "input")
+            items = self._intake.array(checks.array(given, "input"), "input", mint=mint)
         return Asked(project=project, request=request, create=create, items=items)
 
     async def _answer(
@@ -163,17 +170,23 @@ class TurnAnswerer:
         granted = await self._admitted(asked, first=first)
         state, response_id = granted.state, asked.request.response_id
         turn = state.turn_running(response_id)
-        relay = Relay(ids.item_id, number=told_before)
+        relay = Relay(ids.minting_items(asked.request.conversation_id), number=told_before)
         if turn is None:
             # An earlier delivery has ended it: tell again what was, or should have been, told.
             ended = state.turns.get(response_id)
             assert ended is not None
             return self._told(asked, ended, relay, sequence=granted.sequence)
         if not granted.events:
-            if told_before:
+            if told_before > (BACKGROUND_OPENING if turn.background else 0):
                 return await self._fail(asked, turn, relay, "The answer was interrupted.")
             state, turn = await self._taken_over(asked, turn)
-        return await self._run(asked, state, turn, deltas)
+        if turn.background and not relay.number:
+            queued = msgspec.structs.replace(turn, status="queued")
+            frame = relay.queued(render(queued, conversation_id=asked.request.conversation_id))
+            await deltas.put(frame, number=0)
+            # The asker has its answer with this; the model may take hours.
+            await deltas.flush()
+        return await self._run(asked, state, turn, relay, deltas)
 
     async def _admitted(self, asked: Asked, *, first: bool) -> Granted:
         request, create = asked.request, asked.create
@@ -183,7 +196,7 @@ class TurnAnswerer:
             return await self._conversations.grant(
                 asked.project,
                 request.conversation_id,
-                _admission(asked),
+                asked.admission(),
                 # Each delivery has its own: who finds another's admission has to take over.
                 command_id=f"{request.response_id}.requested.{ids.unique()}",
                 fresh=first and alone,
@@ -206,14 +219,18 @@ class TurnAnswerer:
         key = (asked.project, asked.request.conversation_id)
         return self._lanes.setdefault(key, asyncio.Lock())
 
-    async def _run(self, asked: Asked, state: Conversation, turn: Turn, deltas: Deltas) -> Outcome:
-        relay = Relay(ids.item_id)
+    async def _run(
+        self, asked: Asked, state: Conversation, turn: Turn, relay: Relay, deltas: Deltas
+    ) -> Outcome:
         try:
-            answer = await self._ask(asked, state, turn, relay, deltas)
+            call = self._ask(asked, state, turn, relay, deltas)
+            answer = await self._calls.run(asked.project, turn.id, call)
             output = self._intake.output(relay.output(answer.items))
+        except Stopped:
+            return await self._cancel(asked, turn, relay)
         except ModelRefused as refused:
-            await self._fail(asked, turn, relay, refused.message, code=error_code(refused))
-            return refused_by_model(refused)
+            failed = await self._fail(asked, turn, relay, refused.message, code=error_code(refused))
+            return failed if turn.background else refused_by_model(refused)
         except (ModelUnavailable, msgspec.MsgspecError) as error:
             return await self._fail(asked, turn, relay, told(error))
         if answer.status == "failed":
@@ -256,9 +273,7 @@ class TurnAnswerer:
                     # Only now is it certain that the upstream answers: an error until here is
                     # plain HTTP.
                     opened = True
-                    conversation_id = asked.request.conversation_id
-                    frame = relay.opened(render(turn, conversation_id=conversation_id))
-                    await deltas.put(frame, number=0)
+                    await self._open(asked, turn, relay, deltas)
                 if isinstance(event, Answer):
                     # What was said leaves before the log is made to sync its end.
                     await deltas.flush()
@@ -266,6 +281,15 @@ class TurnAnswerer:
                 number = relay.number
                 await deltas.put(relay.frame(event), number=number)
         raise ModelUnavailable("The model's answer broke off.")
+
+    async def _open(self, asked: Asked, turn: Turn, relay: Relay, deltas: Deltas) -> None:
+        if relay.number == BACKGROUND_OPENING:
+            # An earlier attempt has got as far as this.
+            return
+        response = render(turn, conversation_id=asked.request.conversation_id)
+        number = relay.number
+        frame = relay.begun(response) if turn.background else relay.opened(response)
+        await deltas.put(frame, number=number)
 
     async def _taken_over(self, asked: Asked, turn: Turn) -> tuple[Conversation, Turn]:
         attempt = turn.attempt + 1
@@ -287,18 +311,35 @@ class TurnAnswerer:
             asked,
             relay,
             commands.FailTurn(
-                response_id=turn.id, attempt=turn.attempt, code=code, message=message
+                response_id=turn.id,
+                attempt=turn.attempt,
+                code=code,
+                message=message,
+                items=self._partial(relay),
             ),
         )
 
+    async def _cancel(self, asked: Asked, turn: Turn, relay: Relay) -> Outcome:
+        command = commands.CancelTurn(response_id=turn.id, items=self._partial(relay))
+        try:
+            return await self._end(asked, relay, command)
+        except NotCancellable as error:
+            raise AttemptSuperseded(turn.id) from error
+
+    def _partial(self, relay: Relay) -> tuple[Item, ...]:
+        return self._intake.output(relay.partial())
+
     async def _end(
-        self, asked: Asked, relay: Relay, command: commands.CompleteTurn | commands.FailTurn
+        self,
+        asked: Asked,
+        relay: Relay,
+        command: commands.CompleteTurn | commands.FailTurn | commands.CancelTurn,
     ) -> Outcome:
         granted = await self._conversations.grant(
             asked.project,
             asked.request.conversation_id,
             command,
-            command_id=f"{command.response_id}.ended.{command.attempt}",
+            command_id=_end_id(command),
         )
         turn = granted.state.turns.get(command.response_id)
         assert turn is not None
@@ -310,53 +351,10 @@ class TurnAnswerer:
         return end_of(turn, relay, conversation_id, sequence=sequence, streamed=streamed)
 
 
-def _check_target(request: TurnRequest, create: responses.CreateResponse) -> None:
-    """The ids of a request must lead to the subject it was sent to."""
-    checks.named(request.conversation_id, id_forms.CONVERSATION_PREFIX, "conversation_id")
-    targets = {
-        "response_id": id_forms.conversation_of(request.response_id),
-        "conversation": create.conversation,
-        "previous_response_id": create.previous_response_id
-        and id_forms.conversation_of(create.previous_response_id),
-    }
-    unstored_child = not create.store and create.conversation is None
-    for param, target in targets.items():
-        if target is None and param != "response_id":
-            continue
-        if target != request.conversation_id and not (unstored_child and param == "response_id"):
-            raise Invalid(
-                f"Invalid '{param}': it does not belong to '{request.conversation_id}'.",
-                param=param,
-                code="invalid_value",
-            )
-
-
-def _admission(asked: Asked) -> commands.RequestTurn:
-    create = asked.create
-    return commands.RequestTurn(
-        response_id=asked.request.response_id,
-        model=create.model,
-        items=asked.items,
-        parameters=msgspec.Raw(_encode(create.parameters)),
-        on_line=create.conversation is not None,
-        parent=create.previous_response_id,
-        store=create.store,
-    )
-
-
-def _unstored(asked: Asked) -> Turn:
-    create = asked.create
-    return Turn(
-        id=asked.request.response_id,
-        status="in_progress",
-        model=create.model,
-        parameters=msgspec.Raw(_encode(create.parameters)),
-        input=asked.items,
-        on_line=False,
-        parent=create.previous_response_id,
-        store=False,
-        requested_at=clock.now(),
-    )
+def _end_id(command: commands.CompleteTurn | commands.FailTurn | commands.CancelTurn) -> str:
+    if isinstance(command, commands.CancelTurn):
+        return f"{command.response_id}.cancelled"
+    return f"{command.response_id}.ended.{command.attempt}"
 
 
 def _failed(message: str, turn: Turn) -> Answer:

@@ -12,9 +12,9 @@ import uvloop
 from faststream import AckPolicy, FastStream
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
-from schemas import deltas, queries, subjects, turn_requests
-from schemas.http import stream_events
+from schemas import queries, subjects, turn_requests
 from schemas.http.errors import Overloaded, ServerFault
 from schemas.ids import acceptable
 from schemas.turn_requests import TurnRequest
@@ -23,6 +23,7 @@ from services.conversation.decide import Policy
 from services.conversation.refusals import AttemptSuperseded
 from services.journal import JournalUnavailable, connect, streams
 from services.journal.conversations import Conversations
+from services.journal.deltas import Deltas
 from services.journal.jetstream import JetStreamJournal
 from services.journal.keys import content_key
 from services.model.connect import model as connect_model
@@ -51,6 +52,7 @@ class Responder:
         self._client = client
         self._answerer = answerer
         self._settings = settings
+        self._deltas = Deltas(client)
         self._running: set[NatsMessage] = set()
 
     async def take(self, message: NatsMessage) -> None:
@@ -103,6 +105,11 @@ class Responder:
             outcome = refusal(ServerFault("The server had an error while processing your request."))
         await self._tell(project, request, outbox, outcome, started=started, stored=False)
 
+    async def cancel(self, message: Msg) -> None:
+        """A turn is to end; only the process that waits for its model answers."""
+        if self._answerer.stop(*subjects.cancel_parts(message.subject)):
+            await message.respond(b"")
+
     async def show_life(self) -> None:
         """Tell the queue, for ever, that the turns taken are still worked on."""
         while True:
@@ -123,25 +130,18 @@ class Responder:
         *,
         delivered: int,
     ) -> Outcome:
+        told_before = 0
+        if delivered > 1:
+            told_before = await self._deltas.told(project, request.response_id)
         if delivered > self._settings.turn_attempts_max:
-            given_up = await self._answerer.give_up(project, request, "Too many attempts failed.")
+            given_up = await self._answerer.give_up(
+                project, request, "Too many attempts failed.", told_before=told_before
+            )
             await self._park(message, "attempts")
             return given_up
-        told_before = await self._heard(project, request.response_id) if delivered > 1 else 0
         return await self._answerer.answer(
             project, request, outbox, first=delivered == 1, told_before=told_before
         )
-
-    async def _heard(self, project: str, response_id: str) -> int:
-        """How many events earlier attempts have told."""
-        subject = subjects.delta(project, response_id)
-        newest = await self._client.request(
-            f"$JS.API.DIRECT.GET.{subjects.DELTAS}.{subject}", timeout=5
-        )
-        headers = newest.headers or {}
-        if headers.get(deltas.KIND_HEADER) not in {deltas.EVENTS, deltas.END}:
-            return 0
-        return int(headers[deltas.FIRST_HEADER]) + stream_events.count(newest.data)
 
     async def _park(self, message: NatsMessage, reason: str) -> None:
         await self._client.jetstream().publish(
@@ -247,6 +247,7 @@ async def build(settings: ResponderSettings) -> FastStream:
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         life = asyncio.create_task(responder.show_life())
+        await client.subscribe(subjects.ALL_CANCELS, cb=responder.cancel)
         await connect.answer_health(client, "responder", health)
         log.info("responder.started", model_api=settings.model_api)
         yield

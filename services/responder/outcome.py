@@ -5,6 +5,7 @@ import msgspec
 from schemas.http.errors import ApiError, Error, ErrorBody
 from services.conversation.history import Turn
 from services.conversation.response import render
+from services.conversation.retelling import opening
 from services.model import ModelRefused
 from services.responder.relay import Relay
 
@@ -40,16 +41,7 @@ def end_of(turn: Turn, relay: Relay, conversation_id: str, *, sequence: int, str
     number = relay.number
     begun = b""
     if streamed and number == 0:
-        running = msgspec.structs.replace(
-            turn,
-            status="in_progress",
-            output=(),
-            usage=None,
-            reason=None,
-            error_code=None,
-            error_message=None,
-            ended_at=None,
-        )
+        running = opening(turn, status="in_progress")
         begun = relay.opened(render(running, conversation_id=conversation_id))
     return End(
         frame=begun + relay.ended(turn.status, render(turn, conversation_id=conversation_id)),

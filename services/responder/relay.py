@@ -24,10 +24,18 @@ class Relay:
         self.number = number
 
     def opened(self, response: bytes) -> bytes:
-        """The two events every stream begins with; ``response`` is in progress."""
+        """The two events a stream begins with; ``response`` is in progress."""
+        return self._lifecycle("response.created", response) + self.begun(response)
+
+    def queued(self, response: bytes) -> bytes:
+        """The two events a turn in the background begins with; ``response`` is queued."""
         return self._lifecycle("response.created", response) + self._lifecycle(
-            "response.in_progress", response
+            "response.queued", response
         )
+
+    def begun(self, response: bytes) -> bytes:
+        """What follows once a turn in the background runs."""
+        return self._lifecycle("response.in_progress", response)
 
     def ended(self, status: str, response: bytes) -> bytes:
         """The one terminal event; there is none for ``cancelled``, it ends as failed."""
@@ -55,6 +63,10 @@ class Relay:
         if self._done:
             return tuple(self._done[index] for index in sorted(self._done))
         return tuple(self._adopted(index, raw) for index, raw in enumerate(answered))
+
+    def partial(self) -> tuple[msgspec.Raw, ...]:
+        """The output so far, of an answer that ends here."""
+        return tuple(self._done[index] for index in sorted(self._done))
 
     def _adopted(self, index: int, raw: msgspec.Raw) -> msgspec.Raw:
         if index not in self._ids:

@@ -201,6 +201,6 @@ def test_text_and_reasoning_are_filled_with_their_defaults(name, given, shown_as
 
 @pytest.mark.parametrize("name", ["include", "context_management", "input", "stream", "unheard_of"])
 def test_what_is_not_part_of_a_response_is_never_repeated(name):
-    parameters = {name: [{"type": "compaction"}]}
+    parameters = {name: True if name == "stream" else [{"type": "compaction"}]}
     rendered = json.loads(render(turn(parameters=parameters), conversation_id=CONVERSATION_ID))
     assert list(rendered) == KEYS

@@ -194,6 +194,7 @@ def test_parameters_are_kept_as_the_clients_bytes_without_state_and_nulls():
     assert {name: bytes(value) for name, value in read.parameters.items()} == {
         "model": b'"m"',
         "temperature": b"1.50",
+        "stream": b"true",
         "tools": b'[ {"type":"web_search"} ]',
         "zzz": b'"\\u00e9"',
     }

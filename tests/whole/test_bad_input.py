@@ -752,12 +752,6 @@ PARAMETERS = (
         error=lacking("conversation.id"),
     ),
     Case(
-        name="background",
-        path=RESPONSES,
-        body=turn(background=True),
-        error=Error(param="background", code="unsupported_parameter"),
-    ),
-    Case(
         name="background unstored",
         path=RESPONSES,
         body=turn(background=True, store=False),

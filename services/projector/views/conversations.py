@@ -84,5 +84,11 @@ def _apply(row: _Changed, fact: Fact) -> None:
             row.metadata = _encode(updated.metadata)
         case e.ConversationDeleted():
             row.deleted_at = fact.at
-        case e.TurnStarted() | e.TurnFailed() | e.ResponseDeleted() | e.BudgetCrossed():
+        case (
+            e.TurnStarted()
+            | e.TurnFailed()
+            | e.TurnCancelled()
+            | e.ResponseDeleted()
+            | e.BudgetCrossed()
+        ):
             pass

@@ -13,7 +13,7 @@ from schemas import events as e
 from services.projector.facts import Batch, Fact, Running, RunningTurn
 from services.projector.view import BIGINT, BOOLEAN, INTEGER, TEXT, TIME, Row
 
-VERSION = 1
+VERSION = 2
 
 _NAMED = {"response_id": TEXT, "conversation_id": TEXT, "project": TEXT}
 
@@ -64,7 +64,7 @@ def changes(batch: Batch) -> dict[str, Sequence[Row]]:
         match fact.event:
             case e.TurnRequested():
                 pass
-            case e.TurnCompleted() | e.TurnFailed() as end if fact.turn is not None:
+            case (e.TurnCompleted() | e.TurnFailed() | e.TurnCancelled()) as end if fact.turn:
                 added.append(_ended(fact, fact.turn, end))
                 if fact.turn.begun < batch.first:
                     forgotten[_named(fact.turn)] = None
@@ -113,7 +113,9 @@ def _running(turn: RunningTurn) -> Row:
     )
 
 
-def _ended(fact: Fact, turn: RunningTurn, end: e.TurnCompleted | e.TurnFailed) -> Row:
+def _ended(
+    fact: Fact, turn: RunningTurn, end: e.TurnCompleted | e.TurnFailed | e.TurnCancelled
+) -> Row:
     if isinstance(end, e.TurnCompleted):
         outcome: Row = (
             end.model,
@@ -123,8 +125,10 @@ def _ended(fact: Fact, turn: RunningTurn, end: e.TurnCompleted | e.TurnFailed) -
             end.reason,
             None,
         )
+    elif isinstance(end, e.TurnFailed):
+        outcome = (turn.request.model, "failed", len(end.items), None, None, end.code)
     else:
-        outcome = (turn.request.model, "failed", 0, None, None, end.code)
+        outcome = (turn.request.model, "cancelled", len(end.items), None, None, None)
     return (
         end.response_id,
         fact.conversation_id,

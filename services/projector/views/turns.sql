@@ -9,13 +9,13 @@ CREATE TABLE turns_ended (
     on_line            BOOLEAN,   -- its items join the conversation's line
     stored             BOOLEAN,   -- clients may read the response object (store)
     model              VARCHAR,   -- that answered; as asked for, while in progress or failed
-    status             VARCHAR,   -- in_progress, completed, incomplete, failed
+    status             VARCHAR,   -- in_progress, completed, incomplete, failed, cancelled
     attempts           INTEGER,   -- from 1; more when a responder was lost
     requested_at       TIMESTAMP, -- UTC; admitted
     ended_at           TIMESTAMP, -- UTC; NULL while in progress
     duration_ms        BIGINT,    -- milliseconds from requested_at to ended_at
     input_items        INTEGER,   -- items of the request itself, without history
-    output_items       INTEGER,   -- items the model answered with
+    output_items       INTEGER,   -- items the model answered with, or had said by then
     input_tokens       BIGINT,    -- by the provider's count, history included; NULL without an answer
     cached_tokens      BIGINT,    -- of input_tokens, read from the provider's cache
     cache_write_tokens BIGINT,    -- of input_tokens, written to the provider's cache

@@ -1,0 +1,90 @@
+"""Server-sent events on their way out: copied through as they come (contract 3.1)."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+
+import msgspec
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from schemas.http import stream_events
+from schemas.http.errors import ApiError, Overloaded
+from services import ids
+from services.gateway import answers
+from services.gateway.turns import Listener, Told
+
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+_KEEP_ALIVE = b": keep-alive\n\n"
+
+Ended = Callable[[int], Awaitable[bytes | None]]
+"""The terminal frame under this number, if the log says that the turn has ended."""
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds: until the first event, and of silence before a sign of life."""
+
+    answer_wait_s: float
+    keep_alive_s: float
+
+
+class EventStream(Response):
+    """What a turn says, as a stream.
+
+    The client may leave: the turn is finished and stored all the same.
+    """
+
+    def __init__(
+        self,
+        listening: AbstractAsyncContextManager[Listener],
+        ended: Ended,
+        patience: Patience,
+        *,
+        obfuscated: bool = False,
+    ) -> None:
+        """``listening`` is entered when the answer begins; ``ended`` is asked after a silence."""
+        self._listening = listening
+        self._ended = ended
+        self._patience = patience
+        self._obfuscated = obfuscated
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; a refusal that comes first is answered as plain HTTP."""
+        async with self._listening as listener:
+            first = await listener.told(wait_s=self._patience.answer_wait_s)
+            if first is None:
+                raise Overloaded("The turn has not begun in time; it goes on.")
+            if first.refusal is not None:
+                await refused(first)(scope, receive, send)
+                return
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            await self._copy(listener, first, send)
+
+    async def _copy(self, listener: Listener, first: Told, send: Send) -> None:
+        told: Told | None = first
+        while told is None or not told.end:
+            payload = self._wire(told.payload) if told else _KEEP_ALIVE
+            await send({"type": "http.response.body", "body": payload, "more_body": True})
+            told = await listener.told(wait_s=self._patience.keep_alive_s)
+            if told is None and (frame := await self._ended(listener.number)):
+                # Whoever ran it died between storing the end and telling it.
+                told = Told(payload=frame, end=True)
+        payload = self._wire(told.payload)
+        await send({"type": "http.response.body", "body": payload, "more_body": False})
+
+    def _wire(self, payload: bytes) -> bytes:
+        if self._obfuscated:
+            return stream_events.obfuscated(payload, ids.letters)
+        return payload
+
+
+def refused(told: Told) -> Response:
+    """The error body a turn came to."""
+    answer = answers.raw(told.payload, status=told.refusal or ApiError.status)
+    if told.retry_after_s is not None:
+        answer.headers["Retry-After"] = str(told.retry_after_s)
+    return answer

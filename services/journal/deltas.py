@@ -1,0 +1,84 @@
+"""What running turns have said, as the stream DELTAS keeps it for a while."""
+
+from collections.abc import Iterable
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from schemas import deltas, subjects
+from schemas.http import stream_events
+from services.journal.jetstream import last_of, read_subject
+
+
+class Deltas:
+    """Messages of `schemas.deltas`, by the response they are of."""
+
+    def __init__(self, client: Client, *, wait_s: float = 5.0) -> None:
+        """``wait_s`` bounds the wait for each answer of the log."""
+        self._client = client
+        self._wait_s = wait_s
+
+    async def told(self, project: str, response_id: str) -> int:
+        """How many events of a response have been told, as far as is still known."""
+        subject = subjects.delta(project, response_id)
+        newest = await last_of(self._client, subjects.DELTAS, subject, wait_s=self._wait_s)
+        return 0 if newest is None else following(newest)
+
+    async def read(self, project: str, response_id: str) -> list[Msg]:
+        """Everything that is kept, oldest first."""
+        subject = subjects.delta(project, response_id)
+        return await read_subject(
+            self._client, subjects.DELTAS, subject, after=0, wait_s=self._wait_s
+        )
+
+
+def first(message: Msg) -> int:
+    """Number of the first event in a message."""
+    return int((message.headers or {}).get(deltas.FIRST_HEADER, "0"))
+
+
+def following(message: Msg) -> int:
+    """Number of the event that follows a message; 0 after a refusal, which holds none."""
+    kind = (message.headers or {}).get(deltas.KIND_HEADER)
+    if kind not in {deltas.EVENTS, deltas.END}:
+        return 0
+    return first(message) + stream_events.count(message.data)
+
+
+class Joined(msgspec.Struct, frozen=True, kw_only=True):
+    """What messages say from one event on, without what they say twice.
+
+    ``number`` is that of the event that follows. ``end``: the last one is terminal, and the turn
+    stored at ``sequence``. ``rest``: messages behind a gap, not joined.
+    """
+
+    payload: bytes
+    number: int
+    end: bool = False
+    sequence: int = 0
+    rest: tuple[Msg, ...] = ()
+
+
+def joined(messages: Iterable[Msg], *, number: int) -> Joined:
+    """The events from ``number`` on; an end told twice, by two deliveries, is still one end."""
+    payloads: list[bytes] = []
+    waiting = tuple(messages)
+    for index, message in enumerate(waiting):
+        headers = message.headers or {}
+        kind = headers.get(deltas.KIND_HEADER)
+        if kind not in {deltas.EVENTS, deltas.END}:
+            continue
+        start, after = first(message), following(message)
+        if start > number:
+            return Joined(payload=b"".join(payloads), number=number, rest=waiting[index:])
+        if after > number:
+            fresh = message.data
+            if start < number:
+                fresh = b"".join(stream_events.frames(message.data)[number - start :])
+            payloads.append(fresh)
+            number = after
+        if kind == deltas.END:
+            sequence = int(headers.get(deltas.SEQUENCE_HEADER, "0"))
+            return Joined(payload=b"".join(payloads), number=number, end=True, sequence=sequence)
+    return Joined(payload=b"".join(payloads), number=number)

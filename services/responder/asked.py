@@ -1,0 +1,71 @@
+"""A turn request as the responder works on it: read, checked, and in the words of the rules."""
+
+import msgspec
+
+from schemas import ids as id_forms
+from schemas.http import checks, responses
+from schemas.http.errors import Invalid
+from schemas.turn_requests import TurnRequest
+from services import clock
+from services.conversation import commands
+from services.conversation.history import Item, Turn
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A turn request, read and checked."""
+
+    project: str
+    request: TurnRequest
+    create: responses.CreateResponse
+    items: tuple[Item, ...]
+
+    def admission(self) -> commands.RequestTurn:
+        """What is asked of the conversation."""
+        create = self.create
+        return commands.RequestTurn(
+            response_id=self.request.response_id,
+            model=create.model,
+            items=self.items,
+            parameters=msgspec.Raw(_encode(create.parameters)),
+            on_line=create.conversation is not None,
+            parent=create.previous_response_id,
+            store=create.store,
+        )
+
+    def unstored(self) -> Turn:
+        """The turn itself, where no log may know of it."""
+        create = self.create
+        return Turn(
+            id=self.request.response_id,
+            status="in_progress",
+            model=create.model,
+            parameters=msgspec.Raw(_encode(create.parameters)),
+            input=self.items,
+            on_line=False,
+            parent=create.previous_response_id,
+            store=False,
+            requested_at=clock.now(),
+        )
+
+
+def check_target(request: TurnRequest, create: responses.CreateResponse) -> None:
+    """The ids of a request must lead to the subject it was sent to."""
+    checks.named(request.conversation_id, id_forms.CONVERSATION_PREFIX, "conversation_id")
+    targets = {
+        "response_id": id_forms.conversation_of(request.response_id),
+        "conversation": create.conversation,
+        "previous_response_id": create.previous_response_id
+        and id_forms.conversation_of(create.previous_response_id),
+    }
+    unstored_child = not create.store and create.conversation is None
+    for param, target in targets.items():
+        if target is None and param != "response_id":
+            continue
+        if target != request.conversation_id and not (unstored_child and param == "response_id"):
+            raise Invalid(
+                f"Invalid '{param}': it does not belong to '{request.conversation_id}'.",
+                param=param,
+                code="invalid_value",
+            )

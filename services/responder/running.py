@@ -1,0 +1,44 @@
+"""The calls to the model that run in this process; each can be stopped from outside."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from services.model import Answer
+
+
+class Stopped(Exception):
+    """The call was stopped, and is really over."""
+
+
+class RunningCalls:
+    """Calls by the response they are for."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[tuple[str, str], asyncio.Task[Answer]] = {}
+        self._stopped: set[tuple[str, str]] = set()
+
+    async def run(
+        self, project: str, response_id: str, call: Coroutine[Any, Any, Answer]
+    ) -> Answer:
+        """What ``call`` returns; raises `Stopped` once it has ended because of `stop`."""
+        key = (project, response_id)
+        task = self._tasks[key] = asyncio.create_task(call)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if key in self._stopped:
+                raise Stopped from None
+            raise
+        finally:
+            del self._tasks[key]
+            self._stopped.discard(key)
+
+    def stop(self, project: str, response_id: str) -> bool:
+        """Stop a call; false if it does not run here."""
+        task = self._tasks.get((project, response_id))
+        if task is None or task.done():
+            return False
+        self._stopped.add((project, response_id))
+        task.cancel()
+        return True
