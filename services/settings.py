@@ -25,6 +25,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     nats_url: str = "nats://127.0.0.1:4222"
     log_level: str = "info"
+    deltas_age_s: float = 0
+    """Seconds for which streams in the background can be replayed word by word; 0: a day, or what
+    the stream DELTAS is set to."""
     stop_wait_s: float = 4.0
     """Seconds a process may take to finish what it has begun after SIGTERM."""
 

@@ -167,7 +167,7 @@ async def _start(
             lock=lock,
             stop_order=STOP_ORDER[nats_server.NAME],
         )
-    await _declare_streams(nats_url)
+    await _declare_streams(nats_url, deltas_age_s=wanted.deltas_age_s)
     host, port = door.getsockname()[:2]
     openai_key = settings.inherited().get("OPENAI_API_KEY", "")
     with_model = with_real_model(wanted, openai_key=openai_key)
@@ -194,7 +194,7 @@ async def _start(
     )
 
 
-async def _declare_streams(nats_url: str) -> None:
+async def _declare_streams(nats_url: str, *, deltas_age_s: float) -> None:
     client = Client()
     faults: list[Exception] = []
 
@@ -210,7 +210,7 @@ async def _declare_streams(nats_url: str) -> None:
                 reconnect_time_wait=LOG_INTERVAL_S,
                 error_cb=note,
             )
-            await streams.declare(client)
+            await streams.declare(client, deltas_age_s=deltas_age_s)
     except (OSError, TimeoutError, nats.errors.Error) as error:
         reason = faults[-1] if faults else repr(error)
         raise LogUnavailable(f"the log at {without_credentials(nats_url)}: {reason}") from error

@@ -21,13 +21,26 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     turns_pending_max: int = 1_000
 
 
-async def declare(client: Client, retention: Retention | None = None) -> None:
-    """Make what is missing. What is there already stays as its operator configured it."""
+async def declare(
+    client: Client, retention: Retention | None = None, *, deltas_age_s: float = 0
+) -> None:
+    """Make what is missing. What is there already stays as its operator configured it.
+
+    Except for ``deltas_age_s``, the seconds for which streams can be replayed, where that is set.
+    """
     limits = retention or Retention()
+    if deltas_age_s:
+        limits = msgspec.structs.replace(limits, deltas_age_s=deltas_age_s)
     js = client.jetstream()
     for config in _streams(limits):
         try:
-            await js.stream_info(str(config.name))
+            info = await js.stream_info(str(config.name))
+            if deltas_age_s and config.max_age and info.config.max_age != config.max_age:
+                await js.update_stream(
+                    info.config.evolve(
+                        max_age=config.max_age, duplicate_window=config.duplicate_window
+                    )
+                )
         except nats.js.errors.NotFoundError:
             await js.add_stream(config)
     for stream, consumer in _consumers(limits):
@@ -67,6 +80,8 @@ def _streams(limits: Retention) -> tuple[api.StreamConfig, ...]:
             retention=api.RetentionPolicy.LIMITS,
             discard=api.DiscardPolicy.OLD,
             max_age=limits.deltas_age_s,
+            # Nothing here has an id; the window may not be longer than what it looks at is kept.
+            duplicate_window=min(limits.deltas_age_s, limits.duplicate_window_s),
             max_bytes=limits.deltas_bytes_max,
             allow_direct=True,
             # Replicated streams have no asynchronous mode; theirs is cheap enough.

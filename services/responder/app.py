@@ -210,7 +210,7 @@ async def build(settings: ResponderSettings) -> FastStream:
     )
     await broker.connect()
     client = broker.connection
-    await streams.declare(client)
+    await streams.declare(client, deltas_age_s=settings.deltas_age_s)
     sealer = Sealer(await content_key(client, fresh_key()))
     tokenizer = Tokenizer()
     tokenizer.warm_up()

@@ -195,6 +195,17 @@ async def test_what_an_operator_changed_stays_changed(empty_server_url):
         assert changed["TURN_REQUESTS.responder"].ack_wait == 33
 
 
+async def test_how_long_deltas_are_kept_can_be_set_at_any_time(empty_server_url):
+    async with await nats.connect(empty_server_url) as client:
+        for given, kept in ((0, 24 * 3600), (30, 30), (7 * 24 * 3600, 7 * 24 * 3600)):
+            await streams.declare(client, deltas_age_s=given)
+            assert (await configurations(client))["DELTAS"].max_age == kept
+        await streams.declare(client)
+        changed = await configurations(client)
+        assert changed["DELTAS"].max_age == 7 * 24 * 3600
+        assert changed["CONVERSATIONS"].max_age == 0
+
+
 async def test_processes_that_declare_at_once_agree(empty_server_url):
     clients = [await nats.connect(empty_server_url) for _ in range(6)]
     try:
