@@ -82,6 +82,19 @@ def readable_response(state: Conversation, response_id: str) -> Turn | None:
     return visible_response(state, response_id)
 
 
+def visible_item(state: Conversation, item_id: str) -> Item | None:
+    """An item that stands on the line, or that a readable response took in or gave out."""
+    found = state.item(item_id)
+    if found is not None:
+        return found
+    for turn in state.turns.downwards(len(state.turns)):
+        for item in turn.context:
+            # What was taken off the line is not found through the turn it came with.
+            if item.id == item_id and not turn.joined and visible_response(state, turn.id):
+                return item
+    return None
+
+
 def before_input(
     state: Conversation, *, on_line: bool, parent: str | None, end: int | None = None
 ) -> tuple[Item, ...]:
