@@ -119,13 +119,14 @@ def requested(
     on_line: bool = True,
     parent: str | None = None,
     store: bool = True,
+    parameters: bytes = b"{}",
 ) -> e.TurnRequested:
     return e.TurnRequested(
         response_id=response_id,
         model="simulator",
         items=tuple(item.raw for item in items),
         tokens=tuple(item.tokens for item in items),
-        parameters=msgspec.Raw(b"{}"),
+        parameters=msgspec.Raw(parameters),
         on_line=on_line,
         parent=parent,
         store=store,

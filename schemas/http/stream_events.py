@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from schemas.http.checks import Fields
+from schemas.http.checks import NULL, Fields, first_byte
 
 OBFUSCATED_LENGTH = 16
 """Text and obfuscation of a delta together are a multiple of this many characters."""
@@ -63,9 +63,10 @@ def _padded(one: bytes, letters: Callable[[int], str]) -> bytes:
     if not name.endswith(b".delta"):
         return one
     fields = _fields(data(one))
-    if fields["delta"][:1] != b'"':
+    delta = fields.get("delta", NULL)
+    if first_byte(delta) != b'"':
         return one
-    padding = letters(-len(_text(fields["delta"])) % OBFUSCATED_LENGTH)
+    padding = letters(-len(_text(delta)) % OBFUSCATED_LENGTH)
     fields["obfuscation"] = msgspec.Raw(_encode(padding))
     return b"%b\ndata: %b\n\n" % (name, _encode(fields))
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import subjects
-from schemas.ids import acceptable, conversation_of
+from schemas.ids import acceptable, conversation_of, conversation_of_item
 from services import ids
 from tests.builders import PROPERTY
 
@@ -20,6 +20,21 @@ def test_ids_of_the_contracts_alphabet_are_acceptable(value):
 )
 def test_other_ids_are_not(value):
     assert not acceptable(value)
+
+
+@pytest.mark.parametrize("prefix", ["msg", "fc", "mcpl", "rs"])
+def test_an_item_id_leads_to_its_conversation(prefix):
+    conversation_id = ids.conversation_id()
+    mint = ids.minting_items(conversation_id)
+    item_id = mint(prefix)
+    assert conversation_of_item(item_id) == conversation_id
+    assert re.fullmatch(rf"{prefix}_[0-9a-f]{{44}}", item_id)
+    assert mint(prefix) != item_id
+
+
+@pytest.mark.parametrize("item_id", ["", "msg_x", "msg_" + "g" * 60, "42", "msg_0123456789ab"])
+def test_ids_of_others_lead_nowhere(item_id):
+    assert conversation_of_item(item_id) is None
 
 
 @PROPERTY
