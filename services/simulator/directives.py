@@ -13,15 +13,48 @@ WORDS_MAX = 100_000
 ERROR_STATUSES = range(400, 600)
 
 HELP = """\b
-Directives, read from the last user text:
-  [[delay 0.05]]         seconds before each delta; before a plain answer, once
-  [[words 200]]          an answer of so many words
-  [[say EXACT TEXT]]     an answer of exactly this text
-  [[call NAME {json}]]   call a tool; several are parallel calls
-  [[incomplete]]         half an answer, cut by max_output_tokens
-  [[fail]]               response.failed after some deltas
-  [[error 429]]          an HTTP error of this status; 429 has Retry-After
-  [[drop]]               the connection is cut in the middle
+Directives, read from the last user text; * are those Chat Completions has no form for:
+What is answered
+  [[say EXACT TEXT]]       an answer of exactly this text
+  [[words 200]]            an answer of so many words
+  [[refuse]]               a refusal; [[refuse TEXT]] says which
+  [[reasoning]]            reasoning before it: summary (default), text or both
+  [[commentary TEXT]]      a message before the calls, or before the answer *
+  [[call NAME {json}]]     call a function; several are parallel calls
+  [[call NAME TEXT]]       call a custom tool; so does {json} if NAME is offered as one
+  [[hosted TYPE]]          use a hosted tool, offered or not; several run in order *
+  [[hosted TYPE failed]]   and it fails: code_interpreter, file_search, image_generation,
+                           mcp, mcp_list_tools, shell, web_search *
+  [[incomplete]]           half an answer, cut by max_output_tokens; [[incomplete REASON]]
+                           by content_filter, say; hosted calls are not cut
+  [[no-usage]]             no usage is told
+How it is sent
+  [[wait 2]]               seconds before the first byte
+  [[delay 0.05]]           seconds before each delta; before a plain answer, once
+  [[queued]]               response.queued after response.created *
+  [[keepalive]]            {"type":"keepalive"} before each delta; in Chat a comment
+  [[unknown-event]]        an event of a type to come before each item; in Chat a chunk
+What goes wrong
+  [[error 429 7]]          an HTTP error of this status; Retry-After of so many seconds
+                           (429, 503 and 529 have 1 anyway)
+  [[error 400 CODE]]       and of this code
+  [[fail]]                 response.failed after half of the answer
+  [[failed CODE]]          and of this code: rate_limit_exceeded, say
+  [[error-event flat]]     an error event before that response.failed; or nested
+  [[malformed]]            a line in the middle that is no JSON; [[malformed shape]] is
+                           JSON of a wrong shape, [[malformed list]] a list
+  [[unfinished]]           a clean end without the terminal event
+  [[drop]]                 the connection is cut in the middle; [[drop 3]] after three
+                           deltas, [[drop first]] before the first byte, [[drop last]]
+                           before the terminal event
+  [[hang]]                 nothing is answered until the client leaves; [[hang 3]] after
+                           three deltas
+  times=2                  within any of these (once is times=1): only the first two
+                           requests with this text have trouble, as [[error 503 times=2]]
+Types of hosted tools
+  web_search file_search code_interpreter image_generation mcp mcp_list_tools
+  mcp_approval_request computer shell local_shell apply_patch tool_search
+  programmatic_tool_calling compaction future (an item of a type to come)
 """
 
 _SIMPLE = re.compile(r"\[\[(?:(fail|incomplete|drop)|(delay|words|error)\s+(\d+(?:\.\d+)?))\s*\]\]")
