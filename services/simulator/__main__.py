@@ -10,6 +10,7 @@ import uvicorn
 
 from services import telemetry
 from services.simulator.app import build
+from services.simulator.connection import Connection
 from services.simulator.directives import HELP
 
 BACKLOG = 2_048
@@ -63,7 +64,7 @@ def main(host: str, port: int) -> None:
     log.info("simulator.started", url=f"http://{name}:{listener.getsockname()[1]}/v1")
     config = uvicorn.Config(
         build(),
-        http="httptools",
+        http=Connection,
         loop="uvloop",
         lifespan="off",
         log_config=None,

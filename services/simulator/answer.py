@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import msgspec
 
 from services.simulator import directives as orders
+from services.simulator import hosted_tools
 from services.simulator.anchors import OPENING, facts_of, summary_of
-from services.simulator.directives import Directives
+from services.simulator.directives import Delivery, Directives
 from services.simulator.entries import (
     CHARACTERS_PER_TOKEN,
     Entry,
@@ -23,7 +24,9 @@ from services.simulator.entries import (
     tokens_in,
     tokens_of,
 )
-from services.simulator.tool_calls import Choice, Tool, choose
+from services.simulator.faults import Trouble
+from services.simulator.hosted_tools import Offer, Use
+from services.simulator.tool_calls import Choice, Chosen, Tool, choose
 
 REASONING_MODEL = "simulator-reasoning"
 MODELS = ("simulator", REASONING_MODEL)
@@ -32,6 +35,21 @@ MODELS = ("simulator", REASONING_MODEL)
 FACTS_MAX = 16
 SAID_LENGTH_MAX = 200
 OUTPUT_LENGTH_MAX = 300
+
+_CALLS = frozenset({"function_call", "custom_tool_call"})
+_OUTPUTS = frozenset(
+    {
+        "function_call_output",
+        "custom_tool_call_output",
+        "computer_call_output",
+        "shell_call_output",
+        "local_shell_call_output",
+        "apply_patch_call_output",
+        "mcp_approval_response",
+        "tool_search_output",
+    }
+)
+"""What clients send for what the model asked of them."""
 
 _PIECE = re.compile(r"\s*\S{1,24}|\s+")
 _FILLER = ("and", "I", "am", "glad", "to", "help", "you", "with", "this", "step", "by", "step")
@@ -44,6 +62,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[Entry, ...]
     tools: tuple[Tool, ...] = ()
     tools_tokens: int = 0
+    offer: Offer = Offer()
     choice: Choice = Choice()
     parallel: bool = True
     tokens_max: int | None = None
@@ -51,57 +70,94 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A tool call in an answer."""
+    """A tool call in an answer; ``arguments`` are the input of a custom tool."""
 
     call_id: str
     name: str
     arguments: str
+    custom: bool = False
+    namespace: str | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be put on the wire: a text or calls, and the trouble that was ordered."""
+    """What is to be put on the wire, and the trouble that was ordered."""
 
     text: str
+    refused: bool
+    """Whether ``text`` is a refusal."""
     calls: tuple[Call, ...]
+    uses: tuple[Use, ...]
+    commentary: str | None
+    """What is said before the calls, or before the text."""
     reasoning: str | None
+    reasoning_form: str
+    """``summary``, ``text`` or ``both``."""
     encrypted: str
     """The opaque form of ``reasoning``; sent only to who asks for it."""
     status: str
-    """``completed``, ``incomplete`` (of length) or ``failed``."""
-    error: int | None
-    drop: bool
-    delay_s: float
+    """``completed``, ``incomplete`` or ``failed``."""
+    reason: str | None
+    """Why it is incomplete, or the code it failed with."""
+    delivery: Delivery
+    trouble: Trouble
     input_tokens: int
     output_tokens: int
     reasoning_tokens: int
 
+    @property
+    def speaks(self) -> bool:
+        """Whether it ends with a message, and not with something the client has to do."""
+        return not self.calls and not any(use.waits for use in self.uses)
 
-def plan(ask: Ask) -> Answer:
-    """The answer to a request."""
+
+def last_user_text(entries: Sequence[Entry]) -> str:
+    """What the user said last, which is where directives are."""
+    for entry in reversed(entries):
+        if entry.role == "user" and entry.type == "message":
+            return entry.text
+    return ""
+
+
+def orders_of(ask: Ask) -> Directives:
+    """What a request orders; nothing if it wants a summary: that is quoted, not obeyed."""
+    if _wants_summary(ask.entries):
+        return Directives()
+    return orders.read(last_user_text(ask.entries))
+
+
+def plan(ask: Ask, ordered: Directives | None = None) -> Answer:
+    """The answer to a request; ``ordered`` is what it orders, unless some of that is over."""
     entries = ask.entries
-    summarise = bool(entries) and _wants_summary(entries[0])
-    # What is summarised is quoted, not obeyed.
-    ordered = Directives() if summarise else orders.read(_last_user_text(entries))
+    ordered = ordered or orders_of(ask)
+    trouble = ordered.trouble
+    failed = trouble.failed or ("server_error" if trouble.error_event else None)
     digest = fingerprint_of(entries)
-    calls = () if summarise or ordered.fail else _calls(ask, ordered, digest)
-    text = ""
-    if not calls:
-        text = summary_of(entries[1:]) if summarise else _text(entries, ordered)
-    text, status = _cut(text, ordered, tokens_max=ask.tokens_max)
-    reasoning = _reasoning(ask)
+    calls: tuple[Call, ...] = ()
+    uses: tuple[Use, ...] = ()
+    if not (failed or ordered.refuse is not None or _wants_summary(entries)):
+        calls, uses = _tools(ask, ordered, digest)
+    text = "" if calls else ordered.refuse if ordered.refuse is not None else _text(ask, ordered)
+    text, status = _cut(text, ordered, failed=bool(failed), tokens_max=ask.tokens_max)
+    if calls and status == "incomplete":
+        calls = (*calls[:-1], _half(calls[-1]))
+    reasoning = _reasoning(ask, ordered)
     reasoning_tokens = tokens_in(reasoning or "")
     spoken = tokens_in(text) + sum(tokens_in(call.name + call.arguments) + 3 for call in calls)
     return Answer(
         text=text,
+        refused=ordered.refuse is not None,
         calls=calls,
+        uses=uses,
+        commentary=ordered.commentary,
         reasoning=reasoning,
+        reasoning_form=ordered.reasoning or "summary",
         encrypted=_encrypted(digest),
         status=status,
-        error=ordered.error,
-        drop=ordered.drop,
-        delay_s=ordered.delay_s,
+        reason=failed or ordered.incomplete or "max_output_tokens",
+        delivery=ordered.delivery,
+        trouble=trouble,
         input_tokens=tokens_of(entries) + ask.tools_tokens,
-        output_tokens=spoken + reasoning_tokens,
+        output_tokens=spoken + tokens_in(ordered.commentary or "") + reasoning_tokens,
         reasoning_tokens=reasoning_tokens,
     )
 
@@ -111,32 +167,45 @@ def pieces(text: str) -> list[str]:
     return _PIECE.findall(text)
 
 
-def _wants_summary(first: Entry) -> bool:
-    return first.role == "system" and first.text.lstrip()[:9].lower() in ("summarise", "summarize")
+def _wants_summary(entries: Sequence[Entry]) -> bool:
+    if not entries or entries[0].role != "system":
+        return False
+    return entries[0].text.lstrip()[:9].lower() in ("summarise", "summarize")
 
 
-def _last_user_text(entries: Sequence[Entry]) -> str:
-    for entry in reversed(entries):
-        if entry.role == "user" and entry.type == "message":
-            return entry.text
-    return ""
-
-
-def _calls(ask: Ask, ordered: Directives, digest: str) -> tuple[Call, ...]:
-    chosen = choose(ask.entries, ordered, tools=ask.tools, choice=ask.choice)
+def _tools(ask: Ask, ordered: Directives, digest: str) -> tuple[tuple[Call, ...], tuple[Use, ...]]:
+    """The calls and the uses of hosted tools, of which a model that has to makes at least one."""
+    uses = hosted_tools.choose(ask.entries, ordered, offer=ask.offer, choice=ask.choice)
+    required = ask.choice.mode == "required" and not uses
+    chosen = choose(ask.entries, ordered, tools=ask.tools, choice=ask.choice, required=required)
+    if required and not chosen and ask.choice.names is None:
+        uses = hosted_tools.first(ordered, offer=ask.offer)
     if not ask.parallel:
         chosen = chosen[:1]
-    return tuple(
-        Call(
-            "call_" + hashlib.sha256(f"{digest} {index}".encode()).hexdigest()[:24],
-            name,
-            arguments,
-        )
-        for index, (name, arguments) in enumerate(chosen)
+    calls = tuple(_call(one, _call_id(digest, index)) for index, one in enumerate(chosen))
+    return calls, tuple(
+        msgspec.structs.replace(use, call_id=_call_id(digest, len(calls) + index))
+        for index, use in enumerate(uses)
     )
 
 
-def _text(entries: Sequence[Entry], ordered: Directives) -> str:
+def _call(chosen: Chosen, call_id: str) -> Call:
+    return Call(call_id, chosen.name, chosen.text, chosen.custom, chosen.namespace)
+
+
+def _call_id(digest: str, index: int) -> str:
+    return "call_" + hashlib.sha256(f"{digest} {index}".encode()).hexdigest()[:24]
+
+
+def _half(call: Call) -> Call:
+    half = call.arguments[: (len(call.arguments) + 1) // 2]
+    return msgspec.structs.replace(call, arguments=half)
+
+
+def _text(ask: Ask, ordered: Directives) -> str:
+    entries = ask.entries
+    if _wants_summary(entries):
+        return summary_of(entries[1:])
     if ordered.say is not None:
         return ordered.say
     count = len(entries)
@@ -161,20 +230,21 @@ def _last_user_index(entries: Sequence[Entry]) -> int:
 
 def _outputs(entries: Sequence[Entry]) -> list[str]:
     """A sentence for each tool output since the model last spoke."""
-    recent = list(
-        itertools.takewhile(lambda e: e.type == "function_call_output", reversed(entries))
-    )
+    recent = list(itertools.takewhile(lambda e: e.type in _OUTPUTS, reversed(entries)))
     if not recent:
         return []
     names: dict[str, str] = {}
     for entry in entries:
-        if entry.type == "function_call":
+        if entry.type in _CALLS:
             call_id, name, *_ = entry.text.split(" ", 2)
             names[call_id] = name
     told = []
     for entry in reversed(recent):
         call_id, _, output = entry.text.partition(" ")
-        told.append(f"{names.get(call_id, 'A tool')} says: {_ended(output[:OUTPUT_LENGTH_MAX])}")
+        name = names.get(call_id, "A tool")
+        if entry.role != "tool":
+            name, output = entry.type.removesuffix("_output"), entry.text
+        told.append(f"{name} says: {_ended(output[:OUTPUT_LENGTH_MAX])}")
     return told
 
 
@@ -187,20 +257,22 @@ def _of_words(text: str, count: int) -> str:
     return " ".join(itertools.islice(words, count))
 
 
-def _cut(text: str, ordered: Directives, *, tokens_max: int | None) -> tuple[str, str]:
+def _cut(
+    text: str, ordered: Directives, *, failed: bool, tokens_max: int | None
+) -> tuple[str, str]:
     length = len(text)
-    if ordered.incomplete or ordered.fail:
+    if ordered.incomplete or failed:
         length = (length + 1) // 2
     if tokens_max is not None:
         length = min(length, tokens_max * CHARACTERS_PER_TOKEN)
     cut = text[:length]
-    if ordered.fail:
+    if failed:
         return cut, "failed"
     return cut, "incomplete" if ordered.incomplete or length < len(text) else "completed"
 
 
-def _reasoning(ask: Ask) -> str | None:
-    if ask.model != REASONING_MODEL:
+def _reasoning(ask: Ask, ordered: Directives) -> str | None:
+    if ask.model != REASONING_MODEL and ordered.reasoning is None:
         return None
     return f"I look at what I was sent, {len(ask.entries)} in all, and answer what was said last."
 

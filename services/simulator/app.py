@@ -1,35 +1,24 @@
-"""The simulator as an ASGI application, without a framework: it is half of every load test.
+"""The simulator as an ASGI application, without a framework: it is half of every load test."""
 
-Frames of a stream with no delay between them leave in as few writes as possible.
-"""
-
-import asyncio
 from collections.abc import Callable
 from typing import Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
 import structlog
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from schemas.http import checks
-from schemas.http.errors import ApiError, Error, ErrorBody, Invalid, NotFound, ServerFault, TooLarge
-from services import ids
+from schemas.http.errors import ApiError, Invalid, NotFound, ServerFault
 from services.simulator import chat_completions, responses
-from services.simulator.answer import MODELS, Answer, Ask, plan
+from services.simulator.answer import MODELS, Answer, Ask, last_user_text, orders_of, plan
+from services.simulator.faults import NONE, Attempts, Frame
 from services.simulator.reading import check_model
 from services.simulator.received import Received
-from services.simulator.responses import Frame
+from services.simulator.reply import Reply
 
-BODY_BYTES_MAX = 64 << 20
-WRITE_BYTES = 64 << 10
 MODEL_CREATED = 1_756_000_000
-
-JSON = b"application/json"
-EVENTS = b"text/event-stream; charset=utf-8"
-_STREAM_HEADERS = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-_RETRY_AFTER = [(b"retry-after", b"1")]
-_OK, _TOO_MANY, _SERVER_ERRORS = 200, 429, 500
+_SERVER_ERROR = 500
 
 log = structlog.get_logger()
 _encode = msgspec.json.Encoder().encode
@@ -52,8 +41,8 @@ class Request(Protocol):
         """The body of a plain answer."""
         ...
 
-    def frames(self, answer: Answer) -> list[Frame]:
-        """Everything a streamed answer consists of."""
+    def frames(self, answer: Answer) -> tuple[list[Frame], int]:
+        """Everything a streamed answer consists of, and how many frames end it."""
         ...
 
 
@@ -63,140 +52,75 @@ DOORS: dict[str, Callable[[bytes], Request]] = {
 }
 
 
-def build(*, requests_max: int = 1_000, bytes_max: int = 64 << 20) -> ASGIApp:
-    """The application; it remembers the newest ``requests_max`` requests, in ``bytes_max``."""
+def build(
+    *, requests_max: int = 1_000, bytes_max: int = 64 << 20, texts_max: int = 1_000
+) -> ASGIApp:
+    """The application; it remembers the newest ``requests_max`` requests, in ``bytes_max``.
+
+    Of texts that limit their trouble it remembers the newest ``texts_max``.
+    """
     received = Received(requests_max=requests_max, bytes_max=bytes_max)
+    attempts = Attempts(texts_max=texts_max)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"
-        reply = _Reply(receive, send)
-        try:
-            if scope["method"] == "POST" and scope["path"] in DOORS:
-                await _answer(scope, reply, received)
-            else:
-                await reply.json(_lookup(scope, received))
-        except ApiError as error:
-            await reply.json(error.body(), status=error.status)
-        except Exception:
-            log.exception("request.failed", path=scope["path"])
-            if reply.started:
-                raise
-            await reply.json(ServerFault("The simulator failed.").body(), status=_SERVER_ERRORS)
+        with Reply(scope, receive, send) as reply:
+            try:
+                if scope["method"] == "POST" and scope["path"] in DOORS:
+                    await _exchange(scope, reply, received, attempts)
+                else:
+                    await reply.whole(_lookup(scope, received, attempts))
+            except ApiError as error:
+                await reply.whole(error.body(), status=error.status)
+            except Exception:
+                log.exception("request.failed", path=scope["path"])
+                if reply.started:
+                    raise
+                fault = ServerFault("The simulator failed.")
+                await reply.whole(fault.body(), status=_SERVER_ERROR)
 
     return app
 
 
-class _Reply:
-    """One exchange: the body that came, the answer that goes."""
-
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive = receive
-        self._send = send
-        self.started = False
-
-    async def body(self) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await self._receive()
-            part: bytes = message.get("body", b"")
-            size += len(part)
-            if size > BODY_BYTES_MAX:
-                raise TooLarge(f"The body is longer than {BODY_BYTES_MAX} bytes.")
-            parts.append(part)
-            if not message.get("more_body"):
-                return b"".join(parts)
-
-    async def json(
-        self,
-        payload: bytes,
-        *,
-        status: int = _OK,
-        headers: list[tuple[bytes, bytes]] | None = None,
-        drop: bool = False,
-    ) -> None:
-        length = (b"content-length", b"%d" % len(payload))
-        await self._start(status, JSON, [length, *(headers or ())])
-        # An answer that is left unfinished makes the server cut the connection.
-        part = payload[: len(payload) // 2] if drop else payload
-        await self._write(part, more=drop)
-
-    async def events(self, frames: list[Frame], *, delay_s: float, drop: bool) -> None:
-        await self._start(_OK, EVENTS, _STREAM_HEADERS)
-        sent = frames[: len(frames) // 2] if drop else frames
-        gone = asyncio.create_task(_next(self._receive)) if delay_s else None
-        waiting: list[bytes] = []
-        size = 0
-        try:
-            for paced, payload in sent:
-                if gone and paced:
-                    await self._write(b"".join(waiting), more=True)
-                    waiting, size = [], 0
-                    if await _passed(delay_s, gone):
-                        return
-                elif size > WRITE_BYTES:
-                    await self._write(b"".join(waiting), more=True)
-                    waiting, size = [], 0
-                waiting.append(payload)
-                size += len(payload)
-        finally:
-            if gone:
-                gone.cancel()
-        await self._write(b"".join(waiting), more=drop)
-
-    async def _start(
-        self, status: int, content_type: bytes, headers: list[tuple[bytes, bytes]]
-    ) -> None:
-        self.started = True
-        request_id = (b"x-request-id", b"req_" + ids.unique().encode())
-        all_headers = [(b"content-type", content_type), request_id, *headers]
-        await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
-
-    async def _write(self, payload: bytes, *, more: bool) -> None:
-        await self._send({"type": "http.response.body", "body": payload, "more_body": more})
-
-
-async def _answer(scope: Scope, reply: _Reply, received: Received) -> None:
+async def _exchange(scope: Scope, reply: Reply, received: Received, attempts: Attempts) -> None:
     payload = await reply.body()
     path = scope["path"]
     authorized = any(name == b"authorization" for name, _ in scope["headers"])
-    received.add(path, authorized=authorized, body=payload)
-    request = DOORS[path](payload)
-    answer = plan(request.ask)
-    if answer.error is not None:
-        headers = _RETRY_AFTER if answer.error == _TOO_MANY else None
-        await reply.json(_ordered_error(answer.error), status=answer.error, headers=headers)
-    elif request.stream:
-        await reply.events(request.frames(answer), delay_s=answer.delay_s, drop=answer.drop)
-    else:
-        await asyncio.sleep(answer.delay_s)
-        await reply.json(request.whole(answer), drop=answer.drop)
+    exchange = received.add(path, authorized=authorized, body=payload)
+    try:
+        exchange.aborted = await _answer(DOORS[path](payload), reply, attempts)
+    finally:
+        exchange.ended = True
 
 
-async def _next(receive: Receive) -> Message:
-    return await receive()
+async def _answer(request: Request, reply: Reply, attempts: Attempts) -> bool:
+    """Answer as ordered; whether the client left before the end."""
+    ordered = orders_of(request.ask)
+    delivery, trouble = ordered.delivery, ordered.trouble
+    if trouble.times is not None and not attempts.due(last_user_text(request.ask.entries), trouble):
+        ordered.trouble = trouble = NONE
+    if delivery.wait_s and await reply.left_within(delivery.wait_s):
+        return True
+    if trouble.error is not None:
+        body, content_type, headers = trouble.error.reply()
+        status = trouble.error.status
+        await reply.whole(body, status=status, content_type=content_type, headers=headers)
+        return False
+    if trouble.hang == "first":
+        return await reply.left_within(None)
+    if trouble.drop == "first":
+        await reply.cut()
+        return False
+    answer = plan(request.ask, ordered)
+    if request.stream:
+        frames, ending = request.frames(answer)
+        return await reply.events(frames, delivery, trouble, ending=ending)
+    if delivery.delay_s and await reply.left_within(delivery.delay_s):
+        return True
+    return await reply.plain(request.whole(answer), trouble)
 
 
-async def _passed(delay_s: float, gone: "asyncio.Task[Message]") -> bool:
-    """Wait; whether the client has gone meanwhile."""
-    done, _ = await asyncio.wait((gone,), timeout=delay_s)
-    return bool(done)
-
-
-def _ordered_error(status: int) -> bytes:
-    error = Error(message=f"The simulator was told to answer {status}.")
-    if status == _TOO_MANY:
-        error = Error(
-            message="Rate limit reached. Please try again in 1s.",
-            type="requests",
-            code="rate_limit_exceeded",
-        )
-    elif status >= _SERVER_ERRORS:
-        error = Error(message=responses.FAILURE.message, type="server_error")
-    return _encode(ErrorBody(error))
-
-
-def _lookup(scope: Scope, received: Received) -> bytes:
+def _lookup(scope: Scope, received: Received, attempts: Attempts) -> bytes:
     method, path = scope["method"], scope["path"]
     if method == "GET" and path == "/v1/models":
         return _encode({"object": "list", "data": [_model(name) for name in MODELS]})
@@ -207,6 +131,7 @@ def _lookup(scope: Scope, received: Received) -> bytes:
         return received.newest(_limit(scope["query_string"]))
     if method == "DELETE" and path == "/simulator/requests":
         received.clear()
+        attempts.clear()
         return b"{}"
     if method == "GET" and path == "/simulator/counts":
         return _encode(received.counts)

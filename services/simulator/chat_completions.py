@@ -1,6 +1,7 @@
 """The Chat Completions API on the wire: one request read, its answer whole or in chunks.
 
-It has no reasoning items; what was reasoned only shows in ``usage``.
+It has no hosted tools; reasoning shows as ``reasoning_content``, as other servers than OpenAI's
+tell it.
 """
 
 from typing import Any
@@ -12,11 +13,13 @@ from schemas.http.errors import ServerFault
 from services import clock, ids
 from services.simulator.answer import Answer, Ask, Call, pieces
 from services.simulator.entries import entries_of_messages, tokens_in
+from services.simulator.faults import Frame, message_of
+from services.simulator.logprobs import logprobs_of
 from services.simulator.reading import check_model, tokens_limit, values_in
-from services.simulator.responses import FAILURE, Frame
 from services.simulator.tool_calls import choice_of, tools_of
 
 DONE = b"data: [DONE]\n\n"
+KEEPALIVE = b": keepalive\n\n"
 FINGERPRINT = "fp_simulator"
 _ARGUMENTS_PIECE_LENGTH = 8
 
@@ -31,62 +34,101 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     ask: Ask
     stream: bool
     include_usage: bool
+    top_logprobs: int | None
+    """None if no log probabilities are wanted."""
 
     def whole(self, answer: Answer) -> bytes:
         """The body of a plain answer; raises if it is to fail, since no status says so here."""
         if answer.status == "failed":
-            raise ServerFault(FAILURE.message, code=FAILURE.code)
+            raise _failure(answer)
+        content = answer.commentary if answer.calls else answer.text
         message: dict[str, Any] = {
             "role": "assistant",
-            "content": None if answer.calls else answer.text,
-            "refusal": None,
+            "content": None if answer.refused else content,
+            "refusal": answer.text if answer.refused else None,
             "annotations": [],
         }
+        if answer.reasoning is not None:
+            message["reasoning_content"] = answer.reasoning
         if answer.calls:
             message["tool_calls"] = [_tool_call(call) for call in answer.calls]
         choice = {
             "index": 0,
             "message": message,
-            "logprobs": None,
+            "logprobs": self._logprobs(pieces(content or ""), refused=answer.refused),
             "finish_reason": _finish_reason(answer),
         }
-        return _encode(
-            {
-                **self._head("chat.completion"),
-                "choices": [choice],
-                "usage": _usage(answer),
-                "service_tier": "default",
-                "system_fingerprint": FINGERPRINT,
-            }
-        )
+        completion: dict[str, Any] = {
+            **self._head("chat.completion"),
+            "choices": [choice],
+            "usage": _usage(answer),
+            "service_tier": "default",
+            "system_fingerprint": FINGERPRINT,
+        }
+        if not answer.delivery.usage:
+            del completion["usage"]
+        return _encode(completion)
 
-    def frames(self, answer: Answer) -> list[Frame]:
-        """The chunks of a streamed answer, in order; the last one says that it is done."""
-        first = {"role": "assistant", "content": None if answer.calls else "", "refusal": None}
+    def frames(self, answer: Answer) -> tuple[list[Frame], int]:
+        """The chunks of a streamed answer, in order, and how many of them end it."""
+        told = self.include_usage and answer.delivery.usage
+        opening = None if answer.calls or answer.refused else ""
+        first = {"role": "assistant", "content": opening, "refusal": None}
         frames = [(False, self._chunk([_delta(first)]))]
+        if answer.delivery.unknown_event:
+            future = {**self._head("chat.completion.future"), "choices": [], "detail": {}}
+            frames.append((False, b"data: %b\n\n" % _encode(future)))
+        if answer.reasoning is not None:
+            frames.extend(self._text("reasoning_content", answer.reasoning))
         if answer.calls:
+            frames.extend(self._text("content", answer.commentary or ""))
             for index, call in enumerate(answer.calls):
                 frames.extend(self._call(call, index))
         else:
-            before, after = self._chunk([_delta({"content": 0})]).split(b'"content":0', 1)
-            frames.extend(
-                (True, b'%b"content":%b%b' % (before, _encode(piece), after))
-                for piece in pieces(answer.text)
-            )
+            frames.extend(self._text("refusal" if answer.refused else "content", answer.text))
+        if answer.delivery.keepalive:
+            frames = [
+                kept
+                for frame in frames
+                for kept in ((((False, KEEPALIVE), frame)) if frame[0] else (frame,))
+            ]
         if answer.status == "failed":
-            error = ServerFault(FAILURE.message, code=FAILURE.code)
-            return [*frames, (False, b"data: %b\n\n" % error.body())]
-        frames.append((False, self._chunk([_delta({}, _finish_reason(answer))])))
-        if self.include_usage:
-            frames.append((False, self._chunk([], _usage(answer))))
-        return [*frames, (False, DONE)]
+            return [*frames, (False, b"data: %b\n\n" % _error_event(answer))], 1
+        end = [(False, self._chunk([_delta({}, _finish_reason(answer))]))]
+        if told:
+            end.append((False, self._chunk([], _usage(answer))))
+        end.append((False, DONE))
+        return [*frames, *end], len(end)
+
+    def _text(self, name: str, text: str) -> list[Frame]:
+        if self.top_logprobs is not None and name != "reasoning_content":
+            return [(True, self._chunk([self._probable(name, piece)])) for piece in pieces(text)]
+        marked = b'"%b":0' % name.encode()
+        before, after = self._chunk([_delta({name: 0})]).split(marked, 1)
+        opened = before + marked[:-1]
+        return [(True, b"%b%b%b" % (opened, _encode(piece), after)) for piece in pieces(text)]
+
+    def _probable(self, name: str, piece: str) -> dict[str, Any]:
+        logprobs = self._logprobs([piece], refused=name == "refusal")
+        return {**_delta({name: piece}), "logprobs": logprobs}
+
+    def _logprobs(self, texts: list[str], *, refused: bool) -> dict[str, Any] | None:
+        if self.top_logprobs is None:
+            return None
+        logprobs = logprobs_of(texts, top=self.top_logprobs)
+        if refused:
+            return {"content": None, "refusal": logprobs}
+        return {"content": logprobs, "refusal": None}
 
     def _call(self, call: Call, index: int) -> list[Frame]:
         opened = _tool_call(msgspec.structs.replace(call, arguments=""))
         frames = [(False, self._chunk([_delta({"tool_calls": [{"index": index, **opened}]})]))]
         for at in range(0, len(call.arguments), _ARGUMENTS_PIECE_LENGTH):
             piece = call.arguments[at : at + _ARGUMENTS_PIECE_LENGTH]
-            change = {"index": index, "function": {"arguments": piece}}
+            inner = (
+                {"custom": {"input": piece}} if call.custom else {"function": {"arguments": piece}}
+            )
+            change = {"index": index, **inner}
             frames.append((True, self._chunk([_delta({"tool_calls": [change]})])))
         return frames
 
@@ -114,6 +156,8 @@ def read(payload: bytes) -> ChatRequest:
     limit = "max_tokens" if values.get("max_completion_tokens") is None else "max_completion_tokens"
     tools = tools_of(values.get("tools"))
     options = values.get("stream_options") or {}
+    top_logprobs = values.get("top_logprobs")
+    probable = values.get("logprobs") is True
     return ChatRequest(
         id=f"chatcmpl-{ids.unique()}",
         created=int(clock.now().timestamp()),
@@ -128,6 +172,7 @@ def read(payload: bytes) -> ChatRequest:
         ),
         stream=values.get("stream") is True,
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,
+        top_logprobs=(top_logprobs if isinstance(top_logprobs, int) else 0) if probable else None,
     )
 
 
@@ -135,14 +180,30 @@ def _delta(change: dict[str, Any], finish_reason: str | None = None) -> dict[str
     return {"index": 0, "delta": change, "logprobs": None, "finish_reason": finish_reason}
 
 
+def _failure(answer: Answer) -> ServerFault:
+    code = str(answer.reason)
+    return ServerFault(message_of(code), code=code)
+
+
+def _error_event(answer: Answer) -> bytes:
+    failure = _failure(answer)
+    if answer.trouble.error_event != "flat":
+        return failure.body()
+    # As vLLM and others spell it.
+    return _encode({"object": "error", "message": failure.message, "code": failure.code})
+
+
 def _tool_call(call: Call) -> dict[str, Any]:
+    if call.custom:
+        custom = {"name": call.name, "input": call.arguments}
+        return {"id": call.call_id, "type": "custom", "custom": custom}
     function = {"name": call.name, "arguments": call.arguments}
     return {"id": call.call_id, "type": "function", "function": function}
 
 
 def _finish_reason(answer: Answer) -> str:
     if answer.status == "incomplete":
-        return "length"
+        return "content_filter" if answer.reason == "content_filter" else "length"
     return "tool_calls" if answer.calls else "stop"
 
 

@@ -5,12 +5,36 @@ Whatever is not one of `HELP`, or cannot be read, is ordinary text.
 
 import json
 import re
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import msgspec
 
+from services.simulator.faults import NONE, HttpError, Place, Trouble
+
+WAIT_S_MAX = 600.0
 DELAY_S_MAX = 60.0
 WORDS_MAX = 100_000
 ERROR_STATUSES = range(400, 600)
+HOSTED = (
+    "web_search",
+    "file_search",
+    "code_interpreter",
+    "image_generation",
+    "mcp",
+    "mcp_list_tools",
+    "mcp_approval_request",
+    "computer",
+    "shell",
+    "local_shell",
+    "apply_patch",
+    "tool_search",
+    "programmatic_tool_calling",
+    "compaction",
+    "future",
+)
+"""What can be hosted: types of tools, and what comes without one."""
+REFUSAL = "I'm sorry, but I can't help with that."
 
 HELP = """\b
 Directives, read from the last user text; * are those Chat Completions has no form for:
@@ -57,27 +81,42 @@ Types of hosted tools
   programmatic_tool_calling compaction future (an item of a type to come)
 """
 
-_SIMPLE = re.compile(r"\[\[(?:(fail|incomplete|drop)|(delay|words|error)\s+(\d+(?:\.\d+)?))\s*\]\]")
-_SAY = re.compile(r"\[\[say\s(.*?)\]\]", re.DOTALL)
+_WORDS = re.compile(r"\[\[([a-z-]+)((?:\s+[\w.=-]+)*)\s*\]\]")
+_FREE = re.compile(r"\[\[(say|refuse|commentary)\s(.*?)\]\]", re.DOTALL)
 _CALL = re.compile(r"\[\[call\s+([\w-]+)\s*")
 _END = re.compile(r"\s*\]\]")
 
 _read_json = json.JSONDecoder().raw_decode
 
 
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """How an answer is sent; no less true to the contract for it."""
+
+    wait_s: float = 0.0
+    delay_s: float = 0.0
+    queued: bool = False
+    keepalive: bool = False
+    unknown_event: bool = False
+    usage: bool = True
+
+
 class Directives(msgspec.Struct, kw_only=True):
     """What the last user text orders; ``rest`` is that text without the orders."""
 
     rest: str = ""
-    delay_s: float = 0.0
     words: int | None = None
-    error: int | None = None
     say: str | None = None
-    fail: bool = False
-    incomplete: bool = False
-    drop: bool = False
+    refuse: str | None = None
+    reasoning: Literal["summary", "text", "both"] | None = None
+    commentary: str | None = None
+    incomplete: str | None = None
+    """Why the answer is only half."""
     calls: list[tuple[str, str]] = []
-    """Names and arguments (JSON as it was written), in order."""
+    """Names and arguments (as they were written, empty if there were none), in order."""
+    hosted: list[tuple[str, bool]] = []
+    """Types of hosted tools, and whether they fail."""
+    delivery: Delivery = Delivery()
+    trouble: Trouble = NONE
 
 
 def read(text: str) -> Directives:
@@ -97,45 +136,173 @@ def read(text: str) -> Directives:
 
 
 def _take(directives: Directives, text: str, start: int) -> int | None:
-    if simple := _SIMPLE.match(text, start):
-        return simple.end() if _set(directives, *simple.groups()) else None
-    if say := _SAY.match(text, start):
-        directives.say = say[1]
-        return say.end()
     if call := _CALL.match(text, start):
         return _take_call(directives, text, call)
-    return None
-
-
-def _set(directives: Directives, flag: str | None, name: str | None, value: str | None) -> bool:
-    number = float(value or 0)
-    match flag or name:
-        case "fail":
-            directives.fail = True
-        case "incomplete":
-            directives.incomplete = True
-        case "drop":
-            directives.drop = True
-        case "delay":
-            directives.delay_s = min(number, DELAY_S_MAX)
-        case "words":
-            directives.words = min(int(number), WORDS_MAX)
-        case _:
-            directives.error = int(number) if int(number) in ERROR_STATUSES else None
-            return directives.error is not None
-    return True
+    if free := _FREE.match(text, start):
+        setattr(directives, free[1], free[2])
+        return free.end()
+    words = _WORDS.match(text, start)
+    if words is None or words[1] not in _FORMS:
+        return None
+    part, field, reader = _FORMS[words[1]]
+    try:
+        _set(directives, part, field, reader, words[2].split())
+    except ValueError:
+        return None
+    return words.end()
 
 
 def _take_call(directives: Directives, text: str, call: re.Match[str]) -> int | None:
-    arguments, end = "{}", call.end()
+    end = call.end()
     if text.startswith("{", end):
         try:
             _, after = _read_json(text, end)
         except (ValueError, RecursionError):
             return None
-        arguments, end = text[end:after], after
-    closing = _END.match(text, end)
+    else:
+        after = text.find("]]", end)
+    closing = _END.match(text, after) if after >= 0 else None
     if closing is None:
         return None
-    directives.calls.append((call[1], arguments))
+    directives.calls.append((call[1], text[end:after].strip()))
     return closing.end()
+
+
+Reader = Callable[[list[str]], Any]
+"""From the words behind a directive's name to its value; raises `ValueError`."""
+
+
+def _set(directives: Directives, part: str, field: str, reader: Reader, words: list[str]) -> None:
+    match part:
+        case "trouble":
+            times = [_times(word) for word in words if _is_times(word)]
+            value = reader([word for word in words if not _is_times(word)])
+            changes = {field: value} | ({"times": times[-1]} if times else {})
+            directives.trouble = msgspec.structs.replace(directives.trouble, **changes)
+        case "delivery":
+            changes = {field: reader(words)}
+            directives.delivery = msgspec.structs.replace(directives.delivery, **changes)
+        case _ if field == "hosted":
+            directives.hosted.append(reader(words))
+        case _:
+            setattr(directives, field, reader(words))
+
+
+def _is_times(word: str) -> bool:
+    return word == "once" or word.startswith("times=")
+
+
+def _times(word: str) -> int:
+    return 1 if word == "once" else int(word.removeprefix("times="))
+
+
+def _bare(value: object) -> Reader:
+    def reader(words: list[str]) -> object:
+        if words:
+            raise ValueError(words)
+        return value
+
+    return reader
+
+
+def _seconds(most: float) -> Reader:
+    def reader(words: list[str]) -> float:
+        (word,) = words
+        if not re.fullmatch(r"\d+(\.\d+)?", word):
+            raise ValueError(word)
+        return min(float(word), most)
+
+    return reader
+
+
+def _one_of(values: Sequence[str], *, default: str | None = None) -> Reader:
+    def reader(words: list[str]) -> str:
+        (word,) = words or ([] if default is None else [default])
+        if word not in values:
+            raise ValueError(word)
+        return word
+
+    return reader
+
+
+def _count(words: list[str]) -> int:
+    (word,) = words
+    return min(_natural(word), WORDS_MAX)
+
+
+def _natural(word: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", word):
+        raise ValueError(word)
+    return int(word)
+
+
+def _name(words: list[str]) -> str:
+    (word,) = words
+    return word
+
+
+def _place(default: Place) -> Reader:
+    def reader(words: list[str]) -> Place:
+        if not words:
+            return default
+        match words:
+            case ["first" | "middle" | "last" as named]:
+                return named
+            case [word]:
+                return _natural(word)
+            case _:
+                raise ValueError(words)
+
+    return reader
+
+
+def _error(words: list[str]) -> HttpError:
+    status, *rest = words
+    retry_after_s = _natural(rest.pop(0)) if rest and rest[0].isdecimal() else None
+    if _natural(status) not in ERROR_STATUSES or len(rest) > 1 or rest[:1] and rest[0].isdecimal():
+        raise ValueError(words)
+    return HttpError(
+        status=int(status), retry_after_s=retry_after_s, code=rest[0] if rest else None
+    )
+
+
+def _hosted(words: list[str]) -> tuple[str, bool]:
+    kind, *rest = words
+    if kind not in HOSTED or rest not in ([], ["failed"]):
+        raise ValueError(words)
+    return kind, bool(rest)
+
+
+_FORMS: dict[str, tuple[str, str, Reader]] = {
+    "words": ("answer", "words", _count),
+    "refuse": ("answer", "refuse", _bare(REFUSAL)),
+    "reasoning": (
+        "answer",
+        "reasoning",
+        _one_of(("summary", "text", "both"), default="summary"),
+    ),
+    "incomplete": (
+        "answer",
+        "incomplete",
+        _one_of(
+            ("max_output_tokens", "max_messages", "content_filter", "steered"),
+            default="max_output_tokens",
+        ),
+    ),
+    "hosted": ("answer", "hosted", _hosted),
+    "wait": ("delivery", "wait_s", _seconds(WAIT_S_MAX)),
+    "delay": ("delivery", "delay_s", _seconds(DELAY_S_MAX)),
+    "queued": ("delivery", "queued", _bare(value=True)),
+    "keepalive": ("delivery", "keepalive", _bare(value=True)),
+    "unknown-event": ("delivery", "unknown_event", _bare(value=True)),
+    "no-usage": ("delivery", "usage", _bare(value=False)),
+    "error": ("trouble", "error", _error),
+    "fail": ("trouble", "failed", _bare("server_error")),
+    "failed": ("trouble", "failed", _name),
+    "error-event": ("trouble", "error_event", _one_of(("flat", "nested"))),
+    "malformed": ("trouble", "malformed", _one_of(("json", "shape", "list"), default="json")),
+    "unfinished": ("trouble", "unfinished", _bare(value=True)),
+    "drop": ("trouble", "drop", _place("middle")),
+    "hang": ("trouble", "hang", _place("first")),
+}
+"""Directives of plain words: where each is kept, and how it is read."""

@@ -32,9 +32,9 @@ def digest_of(entries: Sequence[Entry]) -> str:
 
     Instructions are the first entry, a system message; developer messages count as system ones;
     empty instructions are none. Texts: a message's parts joined by newlines (a part without text
-    is its JSON, keys sorted); a call's ``call_id name arguments``, role assistant; an output's
-    ``call_id output``, role tool; anything else its JSON, keys sorted, without ``id`` and
-    ``status``. Names of types are those of the Responses API.
+    is its JSON, keys sorted); a call's ``call_id name arguments`` (``input`` of a custom tool),
+    role assistant; an output's ``call_id output``, role tool; anything else its JSON, keys sorted,
+    without ``id`` and ``status``. Names of types are those of the Responses API.
     """
     return fingerprint_of(entries)[:8]
 
@@ -59,20 +59,22 @@ def entries_of_input(given: object, *, instructions: object = None) -> tuple[Ent
 def entries_of_messages(messages: object) -> tuple[Entry, ...]:
     """Entries of a Chat Completions request; one message may be several (text, then calls)."""
     entries: list[Entry] = []
+    custom: set[object] = set()
     for message in _objects(messages, "messages"):
         role = _role(message)
         content = message.get("content") or message.get("refusal")
         if role == "tool":
-            text = f"{message.get('tool_call_id')} {text_of(content)}"
-            entries.append(Entry("tool", "function_call_output", text))
+            call_id = str(message.get("tool_call_id"))
+            kind = "custom_tool_call_output" if call_id in custom else "function_call_output"
+            entries.append(Entry("tool", kind, f"{call_id} {text_of(content)}"))
             continue
         calls = message.get("tool_calls") or ()
         if content or not calls:
             entries.append(Entry(role, "message", text_of(content)))
         for call in _objects(calls, "messages.tool_calls") if calls else ():
-            function = call.get("function") or {}
-            text = f"{call.get('id')} {function.get('name')} {function.get('arguments')}"
-            entries.append(Entry("assistant", "function_call", text))
+            if call.get("type") == "custom":
+                custom.add(str(call.get("id")))
+            entries.append(_of_call(call))
     return tuple(entries)
 
 
@@ -105,6 +107,16 @@ def _text_of_part(part: object) -> str:
     return part if isinstance(part, str) else _encode(part).decode()
 
 
+def _of_call(call: Mapping[str, Any]) -> Entry:
+    if call.get("type") == "custom":
+        inner = call.get("custom") or {}
+        text = f"{call.get('id')} {inner.get('name')} {inner.get('input')}"
+        return Entry("assistant", "custom_tool_call", text)
+    inner = call.get("function") or {}
+    text = f"{call.get('id')} {inner.get('name')} {inner.get('arguments')}"
+    return Entry("assistant", "function_call", text)
+
+
 def _of_item(item: Mapping[str, Any]) -> Entry:
     match item.get("type") or "message":
         case "message":
@@ -115,6 +127,12 @@ def _of_item(item: Mapping[str, Any]) -> Entry:
         case "function_call_output":
             text = f"{item.get('call_id')} {text_of(item.get('output'))}"
             return Entry("tool", "function_call_output", text)
+        case "custom_tool_call":
+            text = f"{item.get('call_id')} {item.get('name')} {item.get('input')}"
+            return Entry("assistant", "custom_tool_call", text)
+        case "custom_tool_call_output":
+            text = f"{item.get('call_id')} {text_of(item.get('output'))}"
+            return Entry("tool", "custom_tool_call_output", text)
         case other:
             rest = {key: value for key, value in item.items() if key not in ("id", "status")}
             return Entry(_role(item), str(other), _encode(rest).decode())

@@ -1,7 +1,6 @@
 """The Responses API on the wire: one request read, its answer whole or as server-sent events.
 
-The simulator keeps nothing, so it knows no conversation and no previous response. Deltas carry no
-``obfuscation``.
+The simulator keeps nothing, so it knows no conversation and no previous response.
 """
 
 from collections.abc import Mapping
@@ -12,21 +11,16 @@ import msgspec
 from schemas.http import checks
 from schemas.http.errors import Invalid, NotFound
 from schemas.http.responses import IncompleteDetails, Response, ResponseError, Usage, echo
-from schemas.http.stream_events import frame, lifecycle
 from services import clock, ids
-from services.simulator.answer import Answer, Ask, Call, pieces
+from services.simulator.answer import Answer, Ask
 from services.simulator.entries import entries_of_input, tokens_in
+from services.simulator.faults import Frame, message_of
+from services.simulator.hosted_tools import Item, offer_of
+from services.simulator.item_events import stream_broken, stream_item
+from services.simulator.items import output_of
 from services.simulator.reading import check_model, tokens_limit, values_in
+from services.simulator.stream import Stream
 from services.simulator.tool_calls import choice_of, tools_of
-
-Frame = tuple[bool, bytes]
-"""Whether a frame is a delta, which a delay goes before, and its bytes."""
-
-ENCRYPTED = "reasoning.encrypted_content"
-FAILURE = ResponseError(
-    "server_error", "The server had an error while processing your request. Sorry about that!"
-)
-_ARGUMENTS_PIECE_LENGTH = 8
 
 _encode = msgspec.json.Encoder().encode
 _fields = msgspec.json.Decoder(checks.Fields).decode
@@ -37,28 +31,41 @@ class ResponsesRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     ask: Ask
     stream: bool
-    encrypted: bool
+    include: frozenset[str]
+    top_logprobs: int
     opened: Response
 
     def whole(self, answer: Answer) -> bytes:
         """The body of a plain answer."""
-        return _encode(_closed(self, answer, _items(self, answer)))
+        return _encode(_closed(self, answer, self._output(answer)))
 
-    def frames(self, answer: Answer) -> list[Frame]:
-        """The events of a streamed answer, in order; the last one is the terminal event."""
-        stream = _Stream()
-        opened = _encode(self.opened)
-        stream.lifecycle("response.created", opened)
-        stream.lifecycle("response.in_progress", opened)
-        items = _items(self, answer)
-        if answer.status == "failed":
-            _open_message(stream, items[-1], 0, answer.text)
+    def frames(self, answer: Answer) -> tuple[list[Frame], int]:
+        """The events of a streamed answer, in order, and how many of them end it."""
+        stream = Stream(answer.delivery, partial_images=_partial_images(answer))
+        opened = self.opened
+        if answer.delivery.queued:
+            queued = _encode(msgspec.structs.replace(opened, status="queued"))
+            stream.lifecycle("response.created", queued)
+            stream.lifecycle("response.queued", queued)
+            stream.lifecycle("response.in_progress", _encode(opened))
         else:
-            for index, item in enumerate(items):
-                _stream_item(stream, item, index)
+            running = _encode(opened)
+            stream.lifecycle("response.created", running)
+            stream.lifecycle("response.in_progress", running)
+        items = self._output(answer)
+        for index, item in enumerate(items):
+            if answer.status == "failed" and index == len(items) - 1:
+                stream_broken(stream, item, index)
+            else:
+                stream_item(stream, item, index)
+        if answer.trouble.error_event:
+            stream.event("error", _error_event(answer))
         closed = _closed(self, answer, items)
         stream.lifecycle(f"response.{closed.status}", _encode(closed))
-        return stream.frames
+        return stream.frames, 1
+
+    def _output(self, answer: Answer) -> list[Item]:
+        return output_of(answer, include=self.include, top_logprobs=self.top_logprobs)
 
 
 def read(payload: bytes) -> ResponsesRequest:
@@ -66,13 +73,15 @@ def read(payload: bytes) -> ResponsesRequest:
     values = values_in(payload)
     model = check_model(values.get("model"))
     _check_state(values)
-    tools = tools_of(values.get("tools"))
+    tools = values.get("tools")
     include = values.get("include")
+    top_logprobs = values.get("top_logprobs")
     ask = Ask(
         model=model,
         entries=entries_of_input(values.get("input"), instructions=values.get("instructions")),
-        tools=tools,
-        tools_tokens=tokens_in(str(values["tools"])) if tools else 0,
+        tools=tools_of(tools),
+        tools_tokens=tokens_in(str(tools)) if tools else 0,
+        offer=offer_of(tools, values.get("input")),
         choice=choice_of(values.get("tool_choice")),
         parallel=values.get("parallel_tool_calls") is not False,
         tokens_max=tokens_limit(values, "max_output_tokens"),
@@ -88,7 +97,8 @@ def read(payload: bytes) -> ResponsesRequest:
     return ResponsesRequest(
         ask=ask,
         stream=values.get("stream") is True,
-        encrypted=isinstance(include, list) and ENCRYPTED in include,
+        include=frozenset(map(str, include)) if isinstance(include, list) else frozenset(),
+        top_logprobs=top_logprobs if isinstance(top_logprobs, int) else 0,
         opened=msgspec.structs.replace(opened, **echoed),
     )
 
@@ -110,51 +120,30 @@ def _check_state(values: Mapping[str, Any]) -> None:
         )
 
 
-def _items(request: ResponsesRequest, answer: Answer) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = []
-    if answer.reasoning is not None:
-        summary = [{"type": "summary_text", "text": answer.reasoning}]
-        items.append({"id": ids.item_id("rs"), "type": "reasoning", "summary": summary})
-        if request.encrypted:
-            items[0]["encrypted_content"] = answer.encrypted
-    if answer.calls:
-        items.extend(_function_call(call) for call in answer.calls)
-    else:
-        status = "completed" if answer.status == "completed" else "incomplete"
-        items.append(_message(answer.text, status))
-    return items
+def _partial_images(answer: Answer) -> int:
+    for use in answer.uses:
+        if use.kind == "image_generation":
+            asked = use.tool.get("partial_images", 0 if use.tool else 1)
+            return asked if isinstance(asked, int) else 0
+    return 0
 
 
-def _function_call(call: Call) -> dict[str, Any]:
-    return {
-        "id": ids.item_id("fc"),
-        "type": "function_call",
-        "status": "completed",
-        "arguments": call.arguments,
-        "call_id": call.call_id,
-        "name": call.name,
-    }
+def _error_event(answer: Answer) -> dict[str, Any]:
+    code = str(answer.reason)
+    error = {"code": code, "message": message_of(code), "param": None}
+    if answer.trouble.error_event == "flat":
+        return error
+    return {"error": {"type": "server_error", **error}}
 
 
-def _message(text: str, status: str) -> dict[str, Any]:
-    return {
-        "id": ids.item_id("msg"),
-        "type": "message",
-        "status": status,
-        "content": [_output_text(text)],
-        "phase": "final_answer",
-        "role": "assistant",
-    }
-
-
-def _output_text(text: str) -> dict[str, Any]:
-    return {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
-
-
-def _closed(request: ResponsesRequest, answer: Answer, items: list[dict[str, Any]]) -> Response:
+def _closed(request: ResponsesRequest, answer: Answer, items: list[Item]) -> Response:
     if answer.status == "failed":
+        code = str(answer.reason)
         return msgspec.structs.replace(
-            request.opened, status="failed", service_tier="default", error=FAILURE
+            request.opened,
+            status="failed",
+            service_tier="default",
+            error=ResponseError(code, message_of(code)),
         )
     completed = answer.status == "completed"
     usage = Usage(
@@ -168,90 +157,7 @@ def _closed(request: ResponsesRequest, answer: Answer, items: list[dict[str, Any
         status=answer.status,
         service_tier="default",
         completed_at=int(clock.now().timestamp()) if completed else None,
-        incomplete_details=None if completed else IncompleteDetails("max_output_tokens"),
+        incomplete_details=None if completed else IncompleteDetails(str(answer.reason)),
         output=tuple(msgspec.Raw(_encode(item)) for item in items),
-        usage=msgspec.Raw(_encode(usage)),
+        usage=msgspec.Raw(_encode(usage)) if answer.delivery.usage else checks.NULL,
     )
-
-
-class _Stream:
-    """Frames so far; it numbers them, without gaps."""
-
-    def __init__(self) -> None:
-        self.frames: list[Frame] = []
-
-    def lifecycle(self, name: str, response: bytes) -> None:
-        self.frames.append((False, lifecycle(name, response, len(self.frames))))
-
-    def event(self, name: str, fields: dict[str, Any]) -> None:
-        # Keys after the type are alphabetical (contract 3.1).
-        ordered = dict(sorted({**fields, "sequence_number": len(self.frames)}.items()))
-        self.frames.append((False, frame(name, _encode({"type": name, **ordered}))))
-
-    def deltas(self, name: str, texts: list[str], fields: dict[str, Any]) -> None:
-        """One frame for each text: only the text and the number differ, so only they are made."""
-        marked = {"type": name, **dict(sorted({**fields, "delta": 0}.items()))}
-        before, after = frame(name, _encode(marked)).split(b'"delta":0', 1)
-        # ``summary_index`` is the one key that sorts behind ``sequence_number``.
-        after, mark, last = after.removesuffix(b"}\n\n").partition(b',"summary_index"')
-        for text in texts:
-            number = b',"sequence_number":%d' % len(self.frames)
-            payload = b'%b"delta":%b%b%b%b%b}\n\n' % (
-                before,
-                _encode(text),
-                after,
-                number,
-                mark,
-                last,
-            )
-            self.frames.append((True, payload))
-
-
-def _stream_item(stream: _Stream, item: dict[str, Any], index: int) -> None:
-    match item["type"]:
-        case "reasoning":
-            _stream_reasoning(stream, item, index)
-        case "function_call":
-            _stream_call(stream, item, index)
-        case _:
-            _stream_message(stream, item, index)
-    stream.event("response.output_item.done", {"item": item, "output_index": index})
-
-
-def _stream_reasoning(stream: _Stream, item: dict[str, Any], index: int) -> None:
-    part = item["summary"][0]
-    place = {"item_id": item["id"], "output_index": index, "summary_index": 0}
-    empty = {"id": item["id"], "type": "reasoning", "summary": []}
-    name = "response.reasoning_summary"
-    stream.event("response.output_item.added", {"item": empty, "output_index": index})
-    stream.event(f"{name}_part.added", {**place, "part": {"type": "summary_text", "text": ""}})
-    stream.deltas(f"{name}_text.delta", pieces(part["text"]), place)
-    stream.event(f"{name}_text.done", {**place, "text": part["text"]})
-    stream.event(f"{name}_part.done", {**place, "part": part})
-
-
-def _stream_call(stream: _Stream, item: dict[str, Any], index: int) -> None:
-    place = {"item_id": item["id"], "output_index": index}
-    empty = {**item, "status": "in_progress", "arguments": ""}
-    arguments = item["arguments"]
-    size = _ARGUMENTS_PIECE_LENGTH
-    parts = [arguments[at : at + size] for at in range(0, len(arguments), size)]
-    stream.event("response.output_item.added", {"item": empty, "output_index": index})
-    stream.deltas("response.function_call_arguments.delta", parts, place)
-    stream.event("response.function_call_arguments.done", {**place, "arguments": arguments})
-
-
-def _stream_message(stream: _Stream, item: dict[str, Any], index: int) -> None:
-    part = item["content"][0]
-    place = {"content_index": 0, "item_id": item["id"], "output_index": index}
-    _open_message(stream, item, index, part["text"])
-    stream.event("response.output_text.done", {**place, "logprobs": [], "text": part["text"]})
-    stream.event("response.content_part.done", {**place, "part": part})
-
-
-def _open_message(stream: _Stream, item: dict[str, Any], index: int, text: str) -> None:
-    place = {"content_index": 0, "item_id": item["id"], "output_index": index}
-    empty = {**item, "status": "in_progress", "content": []}
-    stream.event("response.output_item.added", {"item": empty, "output_index": index})
-    stream.event("response.content_part.added", {**place, "part": _output_text("")})
-    stream.deltas("response.output_text.delta", pieces(text), {**place, "logprobs": []})

@@ -51,7 +51,7 @@ def test_an_answer_has_as_many_words_as_ordered(count):
 
 def test_only_directives_of_the_last_user_text_count():
     history = [{"role": "user", "content": "[[error 500]]"}, {"role": "user", "content": "Hi"}]
-    assert answer(history).error is None
+    assert answer(history).trouble.error is None
 
 
 def test_a_short_limit_makes_an_answer_incomplete():
@@ -153,4 +153,4 @@ def test_a_summary_of_many_short_items_is_shorter_too():
 
 def test_what_is_summarised_is_not_obeyed():
     made = answer("[[error 500]] [[call find]]", instructions="Summarise", tools=(FIND,))
-    assert (made.error, made.calls) == (None, ())
+    assert (made.trouble.error, made.calls) == (None, ())

@@ -37,18 +37,26 @@ async def test_received_requests_are_told_as_they_came(http):
     await http.post("/v1/chat/completions", content=bodies[1])
     await http.post("/v1/responses", content=bodies[2])
     listed = (await http.get("/simulator/requests")).json()
+    ended = {"ended": True, "aborted": False}
     assert listed == [
         {
             "path": "/v1/responses",
             "headers": {"authorization": True},
             "body": {"model": "a", "input": "1"},
+            **ended,
         },
         {
             "path": "/v1/chat/completions",
             "headers": {"authorization": False},
             "body": {"model": "b", "messages": []},
+            **ended,
         },
-        {"path": "/v1/responses", "headers": {"authorization": False}, "body": "{broken"},
+        {
+            "path": "/v1/responses",
+            "headers": {"authorization": False},
+            "body": "{broken",
+            **ended,
+        },
     ]
     assert (await http.get("/simulator/requests?limit=1")).json() == listed[-1:]
     assert bodies[0] in (await http.get("/simulator/requests")).content
