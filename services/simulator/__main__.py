@@ -41,9 +41,11 @@ def main(host: str, port: int) -> None:
     """Run a model that needs no key and no network.
 
     It serves /v1/responses, /v1/chat/completions and /v1/models, and tells at
-    /simulator/requests what it was sent. Its answers are a function of their
-    whole request, so a lost piece of history shows. A tool is called when the
-    last message has its name as a word or tool_choice says so; instructions that
+    /simulator/requests what it was sent, whether each answer has ended, and
+    whether its client left before that. Its answers are a function of their
+    whole request, so a lost piece of history shows. A tool is called or used when
+    the last message has its name as a word (a hosted one's type or server_label)
+    or tool_choice says so; a structured answer fits its schema; instructions that
     begin with Summarise get a summary; the models nope and unknown-… do not
     exist, and simulator-reasoning shows its reasoning.
     """

@@ -8,7 +8,8 @@ import base64
 import hashlib
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -18,12 +19,13 @@ from services.simulator.anchors import OPENING, facts_of, summary_of
 from services.simulator.directives import Delivery, Directives
 from services.simulator.entries import (
     CHARACTERS_PER_TOKEN,
+    DIGEST_LENGTH,
     Entry,
-    digest_of,
     fingerprint_of,
     tokens_in,
     tokens_of,
 )
+from services.simulator.examples import example_of
 from services.simulator.faults import Trouble
 from services.simulator.hosted_tools import Offer, Use
 from services.simulator.tool_calls import Choice, Chosen, Tool, choose
@@ -52,6 +54,7 @@ _OUTPUTS = frozenset(
 """What clients send for what the model asked of them."""
 
 _PIECE = re.compile(r"\s*\S{1,24}|\s+")
+_encode = msgspec.json.Encoder().encode
 _FILLER = ("and", "I", "am", "glad", "to", "help", "you", "with", "this", "step", "by", "step")
 
 
@@ -67,6 +70,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     parallel: bool = True
     tokens_max: int | None = None
     """Most tokens the answer may have."""
+    schema: Mapping[str, Any] | None = None
+    """What a structured answer has to fit."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -134,9 +139,13 @@ def plan(ask: Ask, ordered: Directives | None = None) -> Answer:
     digest = fingerprint_of(entries)
     calls: tuple[Call, ...] = ()
     uses: tuple[Use, ...] = ()
-    if not (failed or ordered.refuse is not None or _wants_summary(entries)):
+    text = ordered.refuse
+    if _wants_summary(entries):
+        text = summary_of(entries[1:])
+    elif not failed and text is None:
         calls, uses = _tools(ask, ordered, digest)
-    text = "" if calls else ordered.refuse if ordered.refuse is not None else _text(ask, ordered)
+    if text is None:
+        text = "" if calls else _text(ask, ordered, digest)
     text, status = _cut(text, ordered, failed=bool(failed), tokens_max=ask.tokens_max)
     if calls and status == "incomplete":
         calls = (*calls[:-1], _half(calls[-1]))
@@ -176,6 +185,8 @@ def _wants_summary(entries: Sequence[Entry]) -> bool:
 def _tools(ask: Ask, ordered: Directives, digest: str) -> tuple[tuple[Call, ...], tuple[Use, ...]]:
     """The calls and the uses of hosted tools, of which a model that has to makes at least one."""
     uses = hosted_tools.choose(ask.entries, ordered, offer=ask.offer, choice=ask.choice)
+    if not (uses or ask.tools or ask.offer.tools or ordered.calls):
+        return (), ()
     required = ask.choice.mode == "required" and not uses
     chosen = choose(ask.entries, ordered, tools=ask.tools, choice=ask.choice, required=required)
     if required and not chosen and ask.choice.names is None:
@@ -202,15 +213,13 @@ def _half(call: Call) -> Call:
     return msgspec.structs.replace(call, arguments=half)
 
 
-def _text(ask: Ask, ordered: Directives) -> str:
-    entries = ask.entries
-    if _wants_summary(entries):
-        return summary_of(entries[1:])
+def _text(ask: Ask, ordered: Directives, digest: str) -> str:
     if ordered.say is not None:
         return ordered.say
+    entries = ask.entries
     count = len(entries)
     noun = "item" if count == 1 else "items"
-    sentences = [f"{OPENING}{count} {noun} (digest {digest_of(entries)})."]
+    sentences = [f"{OPENING}{count} {noun} (digest {digest[:DIGEST_LENGTH]})."]
     if ordered.rest:
         sentences.append(f"You said: {_ended(ordered.rest[:SAID_LENGTH_MAX])}")
     sentences.extend(_outputs(entries))
@@ -218,6 +227,8 @@ def _text(ask: Ask, ordered: Directives) -> str:
     if facts:
         sentences.append(f"I remember: {', '.join(facts)}.")
     text = " ".join(sentences)
+    if ask.schema is not None:
+        return _encode(example_of(ask.schema, text)).decode()
     return text if ordered.words is None else _of_words(text, ordered.words)
 
 

@@ -15,7 +15,7 @@ from services.simulator.answer import Answer, Ask, Call, pieces
 from services.simulator.entries import entries_of_messages, tokens_in
 from services.simulator.faults import Frame, message_of
 from services.simulator.logprobs import logprobs_of
-from services.simulator.reading import check_model, tokens_limit, values_in
+from services.simulator.reading import check_model, schema_of, tokens_limit, values_in
 from services.simulator.tool_calls import choice_of, tools_of
 
 DONE = b"data: [DONE]\n\n"
@@ -169,6 +169,7 @@ def read(payload: bytes) -> ChatRequest:
             choice=choice_of(values.get("tool_choice")),
             parallel=values.get("parallel_tool_calls") is not False,
             tokens_max=tokens_limit(values, limit),
+            schema=schema_of(values.get("response_format")),
         ),
         stream=values.get("stream") is True,
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,

@@ -34,6 +34,18 @@ HOSTED = (
     "future",
 )
 """What can be hosted: types of tools, and what comes without one."""
+FAILING = frozenset(
+    {
+        "web_search",
+        "file_search",
+        "code_interpreter",
+        "image_generation",
+        "mcp",
+        "mcp_list_tools",
+        "shell",
+    }
+)
+"""What can also fail."""
 REFUSAL = "I'm sorry, but I can't help with that."
 
 HELP = """\b
@@ -257,20 +269,29 @@ def _place(default: Place) -> Reader:
 
 
 def _error(words: list[str]) -> HttpError:
-    status, *rest = words
-    retry_after_s = _natural(rest.pop(0)) if rest and rest[0].isdecimal() else None
-    if _natural(status) not in ERROR_STATUSES or len(rest) > 1 or rest[:1] and rest[0].isdecimal():
+    match [(word, word.isdecimal()) for word in words]:
+        case [(status, True)]:
+            wait, code = None, None
+        case [(status, True), (wait, True)]:
+            code = None
+        case [(status, True), (code, False)]:
+            wait = None
+        case [(status, True), (wait, True), (code, False)]:
+            pass
+        case _:
+            raise ValueError(words)
+    if _natural(status) not in ERROR_STATUSES:
         raise ValueError(words)
-    return HttpError(
-        status=int(status), retry_after_s=retry_after_s, code=rest[0] if rest else None
-    )
+    retry_after_s = None if wait is None else _natural(wait)
+    return HttpError(status=int(status), retry_after_s=retry_after_s, code=code)
 
 
 def _hosted(words: list[str]) -> tuple[str, bool]:
     kind, *rest = words
-    if kind not in HOSTED or rest not in ([], ["failed"]):
+    failed = rest == ["failed"] and kind in FAILING
+    if kind not in HOSTED or (rest and not failed):
         raise ValueError(words)
-    return kind, bool(rest)
+    return kind, failed
 
 
 _FORMS: dict[str, tuple[str, str, Reader]] = {

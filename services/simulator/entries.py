@@ -13,6 +13,7 @@ import msgspec
 from schemas.http.errors import Invalid
 
 CHARACTERS_PER_TOKEN = 4
+DIGEST_LENGTH = 8
 ENTRY_TOKENS = 3
 """What a chat template adds around each message, roughly."""
 
@@ -36,7 +37,7 @@ def digest_of(entries: Sequence[Entry]) -> str:
     role assistant; an output's ``call_id output``, role tool; anything else its JSON, keys sorted,
     without ``id`` and ``status``. Names of types are those of the Responses API.
     """
-    return fingerprint_of(entries)[:8]
+    return fingerprint_of(entries)[:DIGEST_LENGTH]
 
 
 def fingerprint_of(entries: Sequence[Entry]) -> str:

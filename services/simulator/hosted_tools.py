@@ -49,6 +49,9 @@ class Offer(msgspec.Struct, frozen=True):
     """Tools that a tool search finds."""
 
 
+NOTHING = Offer()
+
+
 class Use(msgspec.Struct, frozen=True, kw_only=True):
     """One use of a hosted tool; ``tool`` is as it was offered, or empty."""
 
@@ -87,16 +90,18 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
 
 def offer_of(tools: object, given: object) -> Offer:
     """What a request offers; ``given`` is its input."""
+    items = given if isinstance(given, list) else ()
+    last = items[-1] if items else None
+    answered = isinstance(last, dict) and last.get("type") == "mcp_approval_response"
+    if not (tools or answered):
+        return NOTHING
     hosted = tuple(
         tool
         for tool in (tools if isinstance(tools, list) else ())
         if isinstance(tool, dict) and str(tool.get("type")) in KINDS
     )
-    items = given if isinstance(given, list) else ()
-    last = items[-1] if items else None
-    answered = isinstance(last, dict) and last.get("type") == "mcp_approval_response"
     if not (hosted or answered):
-        return Offer()
+        return NOTHING
     typed = [item for item in items if isinstance(item, dict)]
     listed = {item.get("server_label") for item in typed if item.get("type") == "mcp_list_tools"}
     return Offer(

@@ -33,6 +33,19 @@ def check_model(model: object, *, chat: bool = False) -> str:
     return model
 
 
+def schema_of(form: object) -> Mapping[str, Any] | None:
+    """The schema of a structured answer: flat, or nested as Chat has it; none for a text."""
+    match form:
+        case {"type": "json_schema", "json_schema": {"schema": dict() as schema}}:
+            return schema
+        case {"type": "json_schema", "schema": dict() as schema}:
+            return schema
+        case {"type": "json_object"}:
+            return {"type": "object", "required": ["said"]}
+        case _:
+            return None
+
+
 def model_not_found(model: str, kind: type[ApiError]) -> ApiError:
     """The error for a model that does not exist."""
     return kind(

@@ -18,7 +18,7 @@ from services.simulator.faults import Frame, message_of
 from services.simulator.hosted_tools import Item, offer_of
 from services.simulator.item_events import stream_broken, stream_item
 from services.simulator.items import output_of
-from services.simulator.reading import check_model, tokens_limit, values_in
+from services.simulator.reading import check_model, schema_of, tokens_limit, values_in
 from services.simulator.stream import Stream
 from services.simulator.tool_calls import choice_of, tools_of
 
@@ -76,6 +76,7 @@ def read(payload: bytes) -> ResponsesRequest:
     tools = values.get("tools")
     include = values.get("include")
     top_logprobs = values.get("top_logprobs")
+    text = values.get("text")
     ask = Ask(
         model=model,
         entries=entries_of_input(values.get("input"), instructions=values.get("instructions")),
@@ -85,6 +86,7 @@ def read(payload: bytes) -> ResponsesRequest:
         choice=choice_of(values.get("tool_choice")),
         parallel=values.get("parallel_tool_calls") is not False,
         tokens_max=tokens_limit(values, "max_output_tokens"),
+        schema=schema_of(text.get("format")) if isinstance(text, dict) else None,
     )
     opened = Response(
         id=ids.item_id("resp"),

@@ -8,9 +8,9 @@ import msgspec
 
 from services.simulator.directives import Directives
 from services.simulator.entries import Entry
+from services.simulator.examples import example_of
 
 _WORD = re.compile(r"[\w-]+")
-_NESTED_MAX = 4
 _encode = msgspec.json.Encoder().encode
 
 
@@ -127,30 +127,4 @@ def _called(tool: Tool, said: str) -> Chosen:
 
 
 def _arguments(tool: Tool, said: str) -> str:
-    return _encode(_example(tool.parameters, said)).decode() if tool.parameters else "{}"
-
-
-def _example(schema: Mapping[str, Any], said: str, *, depth: int = 0) -> Any:
-    if schema.get("enum"):
-        return schema["enum"][0]
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        kind = kind[0] if kind else None
-    match kind:
-        case "object":
-            properties = schema.get("properties") or {}
-            names = schema.get("required") or () if depth < _NESTED_MAX else ()
-            return {
-                name: _example(properties.get(name) or {}, said, depth=depth + 1) for name in names
-            }
-        case "array":
-            return []
-        case "integer" | "number":
-            found = re.search(r"\d{1,15}", said)
-            return int(found[0]) if found else 1
-        case "boolean":
-            return True
-        case "null":
-            return None
-        case _:
-            return said[:80]
+    return _encode(example_of(tool.parameters, said)).decode() if tool.parameters else "{}"

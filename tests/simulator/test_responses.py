@@ -10,41 +10,17 @@ from openai import (
     NotFoundError,
     RateLimitError,
 )
-from openai.types.responses import Response, ResponseStreamEvent
-from pydantic import TypeAdapter
+from openai.types.responses import Response
 
 from services.simulator.entries import digest_of, entries_of_input
+from tests.simulator.streamed import TERMINAL, events_of
 
-TERMINAL = {"response.completed", "response.incomplete", "response.failed"}
 WEATHER = {
     "type": "function",
     "name": "get_weather",
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
     "strict": False,
 }
-
-
-async def events_of(client, **body: object):
-    """The events as sent, once they are known to keep the contract of a stream."""
-    body = {"model": "simulator", **body}
-    async with client.responses.with_streaming_response.create(stream=True, **body) as raw:
-        assert raw.headers["content-type"] == "text/event-stream; charset=utf-8"
-        text = await raw.text()
-    frames = text.removesuffix("\n\n").split("\n\n")
-    events = []
-    for number, frame in enumerate(frames):
-        name, data = frame.split("\n")
-        event = json.loads(data.removeprefix("data: "))
-        assert name == f"event: {event['type']}"
-        assert event["sequence_number"] == number
-        keys = list(event)
-        lifecycle = "response" in event
-        assert keys[0] == "type"
-        assert lifecycle or keys[1:] == sorted(keys[1:])
-        TypeAdapter(ResponseStreamEvent).validate_python(event)
-        events.append(event)
-    assert [e["type"] in TERMINAL for e in events] == [False] * (len(events) - 1) + [True]
-    return events
 
 
 async def test_a_plain_answer_is_a_valid_response(client):
