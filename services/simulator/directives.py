@@ -55,7 +55,8 @@ What is answered
   [[words 200]]            an answer of so many words
   [[refuse]]               a refusal; [[refuse TEXT]] says which
   [[reasoning]]            reasoning before it: summary (default), text or both
-  [[commentary TEXT]]      a message before the calls, or before the answer *
+  [[commentary TEXT]]      a message before the calls (in Chat the content beside them), or
+                           before the answer *
   [[call NAME {json}]]     call a function; several are parallel calls
   [[call NAME TEXT]]       call a custom tool; so does {json} if NAME is offered as one
   [[hosted TYPE]]          use a hosted tool, offered or not; several run in order *
@@ -73,20 +74,21 @@ How it is sent
 What goes wrong
   [[error 429 7]]          an HTTP error of this status; Retry-After of so many seconds
                            (429, 503 and 529 have 1 anyway)
-  [[error 400 CODE]]       and of this code
-  [[fail]]                 response.failed after half of the answer
+  [[error 400 CODE]]       and of this code; [[error 502 html]] is a proxy's page
+  [[fail]]                 response.failed after half of the answer; in Chat an error
   [[failed CODE]]          and of this code: rate_limit_exceeded, say
   [[error-event flat]]     an error event before that response.failed; or nested
   [[malformed]]            a line in the middle that is no JSON; [[malformed shape]] is
                            JSON of a wrong shape, [[malformed list]] a list
   [[unfinished]]           a clean end without the terminal event
   [[drop]]                 the connection is cut in the middle; [[drop 3]] after three
-                           deltas, [[drop first]] before the first byte, [[drop last]]
-                           before the terminal event
+                           deltas (or steps of a hosted tool), [[drop first]] before the
+                           first byte, [[drop last]] before the terminal event
   [[hang]]                 nothing is answered until the client leaves; [[hang 3]] after
                            three deltas
   times=2                  within any of these (once is times=1): only the first two
-                           requests with this text have trouble, as [[error 503 times=2]]
+                           requests with this text have trouble, as [[error 503 times=2]];
+                           DELETE /simulator/requests starts their count again
 Types of hosted tools
   web_search file_search code_interpreter image_generation mcp mcp_list_tools
   mcp_approval_request computer shell local_shell apply_patch tool_search

@@ -3,10 +3,12 @@ import json
 import pytest
 from openai import APIError, InternalServerError, NotFoundError
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from pydantic import BaseModel
 
 from services.simulator.entries import digest_of, entries_of_messages
 
 HELLO = [{"role": "system", "content": "Be kind"}, {"role": "user", "content": "Hi"}]
+SQL = {"type": "custom", "custom": {"name": "sql"}}
 WEATHER = {"type": "function", "function": {"name": "get_weather", "parameters": {}}}
 
 
@@ -109,3 +111,115 @@ async def test_an_unknown_model_is_not_found(client):
     with pytest.raises(NotFoundError) as caught:
         await client.chat.completions.create(model="nope", messages=HELLO)
     assert caught.value.code == "model_not_found"
+
+
+async def both(client, said, **options: object):
+    """The message, the finish reason and the deltas of one answer, plain and streamed."""
+    body = {"model": "simulator", "messages": [{"role": "user", "content": said}], **options}
+    raw = await client.chat.completions.with_raw_response.create(**body)
+    plain = json.loads(raw.content)
+    ChatCompletion.model_validate(plain, strict=True)
+    (choice,) = plain["choices"]
+    chunks = [chunk async for chunk in await client.chat.completions.create(**body, stream=True)]
+    deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
+    finish = [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices]
+    assert finish == [None] * (len(finish) - 1) + [choice["finish_reason"]]
+    return choice["message"], choice["finish_reason"], deltas
+
+
+def joined(deltas, name):
+    return "".join(getattr(delta, name, None) or "" for delta in deltas)
+
+
+async def test_a_refusal_is_no_content(client):
+    message, finish, deltas = await both(client, "[[refuse I would rather not.]]")
+    assert (message["content"], message["refusal"], finish) == (None, "I would rather not.", "stop")
+    assert joined(deltas, "refusal") == message["refusal"]
+    assert joined(deltas, "content") == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "model"), [("Hi", "simulator-reasoning"), ("Hi [[reasoning]]", "simulator")]
+)
+async def test_reasoning_is_told_as_other_servers_do(client, said, model):
+    message, _, deltas = await both(client, said, model=model)
+    assert message["reasoning_content"].startswith("I look at")
+    assert joined(deltas, "reasoning_content") == message["reasoning_content"]
+    assert joined(deltas, "content") == message["content"]
+
+
+async def test_no_reasoning_is_told_unasked(client):
+    message, _, _ = await both(client, "Hi")
+    assert "reasoning_content" not in message
+
+
+async def test_a_custom_tool_is_called_and_answered(client):
+    message, finish, deltas = await both(client, "[[call sql SELECT 1 FROM a]]", tools=[SQL])
+    (call,) = message["tool_calls"]
+    assert (call["type"], finish) == ("custom", "tool_calls")
+    assert call["custom"] == {"name": "sql", "input": "SELECT 1 FROM a"}
+    pieces = [delta.tool_calls[0].custom["input"] for delta in deltas if delta.tool_calls]
+    assert "".join(pieces) == "SELECT 1 FROM a"
+    messages = [
+        {"role": "user", "content": "Go"},
+        message,
+        {"role": "tool", "tool_call_id": call["id"], "content": "3 rows"},
+    ]
+    answered = await client.chat.completions.create(model="simulator", messages=messages)
+    assert "sql says: 3 rows." in answered.choices[0].message.content
+
+
+async def test_a_commentary_is_the_content_beside_the_calls(client):
+    message, _, deltas = await both(client, "[[commentary I look.]] [[call get_weather]]")
+    assert (message["content"], len(message["tool_calls"])) == ("I look.", 1)
+    assert joined(deltas, "content") == "I look."
+
+
+async def test_log_probabilities_are_told_to_who_asks(client):
+    body = {
+        "model": "simulator",
+        "messages": [{"role": "user", "content": "[[say one two]]"}],
+        "logprobs": True,
+        "top_logprobs": 3,
+    }
+    plain = await client.chat.completions.create(**body)
+    tokens = plain.choices[0].logprobs.content
+    assert [(one.token, len(one.top_logprobs)) for one in tokens] == [("one", 3), (" two", 3)]
+    stream = await client.chat.completions.create(**body, stream=True)
+    streamed = [
+        one
+        async for chunk in stream
+        if chunk.choices[0].logprobs
+        for one in chunk.choices[0].logprobs.content
+    ]
+    assert streamed == tokens
+
+
+@pytest.mark.parametrize(
+    ("order", "finish"),
+    [("incomplete", "length"), ("incomplete content_filter", "content_filter")],
+)
+async def test_an_answer_ends_early_for_the_reason_ordered(client, order, finish):
+    assert (await both(client, f"[[{order}]]"))[1] == finish
+
+
+async def test_usage_may_be_missing_though_asked_for(client):
+    body = {"model": "simulator", "messages": [{"role": "user", "content": "[[no-usage]]"}]}
+    assert (await client.chat.completions.create(**body)).usage is None
+    stream = await client.chat.completions.create(
+        **body, stream=True, stream_options={"include_usage": True}
+    )
+    assert [chunk.usage async for chunk in stream if chunk.usage] == []
+
+
+class Order(BaseModel):
+    number: int
+    article: str
+
+
+async def test_a_structured_answer_fits_its_schema(client):
+    messages = [{"role": "user", "content": "Order #7"}]
+    parsed = await client.chat.completions.parse(
+        model="simulator", messages=messages, response_format=Order
+    )
+    assert parsed.choices[0].message.parsed.article.startswith("I have read 1 item")

@@ -69,6 +69,19 @@ def test_equal_conversations_have_one_digest_in_both_apis():
     assert entries_of_input(given, instructions="Be kind") == entries_of_messages(messages)
 
 
+def test_custom_tools_have_one_digest_in_both_apis():
+    given = [
+        {"type": "custom_tool_call", "call_id": "call_1", "name": "sql", "input": "SELECT 1"},
+        {"type": "custom_tool_call_output", "call_id": "call_1", "output": "1 row"},
+    ]
+    call = {"id": "call_1", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}
+    messages = [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "1 row"},
+    ]
+    assert entries_of_input(given) == entries_of_messages(messages)
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -26,8 +26,9 @@ async def test_its_models_are_listed(client):
 
 async def test_any_model_but_an_unknown_one_can_be_looked_up(client):
     assert (await client.models.retrieve("mine/with-a-slash")).id == "mine/with-a-slash"
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match="The requested model 'nope' does not exist") as caught:
         await client.models.retrieve("nope")
+    assert (caught.value.param, caught.value.code) == ("model", "model_not_found")
 
 
 async def test_received_requests_are_told_as_they_came(http):
@@ -83,6 +84,12 @@ async def test_a_stream_without_delays_is_a_single_write(http):
     async with http.stream("POST", "/v1/responses", json=body) as response:
         parts = [part async for part in response.aiter_raw()]
     assert len(parts) == 1
+
+
+async def test_a_long_stream_comes_whole(client):
+    async with client.responses.stream(model="m", input="[[words 9000]]") as stream:
+        final = await stream.get_final_response()
+    assert len(final.output_text.split()) == 9_000
 
 
 def test_what_is_remembered_is_bounded_in_number_and_bytes():
