@@ -5,49 +5,21 @@ Content is carried through as the client's own bytes. What is added: ``id``, ``t
 part must have (contract 2, trap 11).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
+from schemas import item_fields, item_types
 from schemas.http import checks
 from schemas.http.checks import Fields
 from schemas.http.errors import Invalid, NotFound
+from schemas.ids import acceptable
+from schemas.item_types import TYPES, ItemType
 
 Mint = Callable[[str], str]
 """Prefix to fresh id."""
 Accept = Callable[[str, str], None]
 """Raises `Invalid` for ``encrypted_content`` this server did not write, in an item of that id."""
-
-ROLES = ("assistant", "system", "developer", "user")
-
-
-class ItemType(msgspec.Struct, frozen=True):
-    """How one type is stored: id prefix, key order, fields a client must send, own status."""
-
-    prefix: str
-    order: tuple[str, ...]
-    required: tuple[str, ...]
-    status: bool = True
-
-
-TYPES: dict[str, ItemType] = {
-    "message": ItemType(
-        "msg", ("id", "type", "status", "content", "phase", "role"), ("role", "content")
-    ),
-    "function_call": ItemType(
-        "fc",
-        ("id", "type", "status", "arguments", "call_id", "name"),
-        ("call_id", "name", "arguments"),
-    ),
-    "function_call_output": ItemType(
-        "fc", ("id", "type", "status", "output", "call_id"), ("call_id", "output")
-    ),
-    "reasoning": ItemType("rs", ("id", "type", "summary"), ("summary",), status=False),
-    "compaction": ItemType(
-        "cmp", ("id", "type", "encrypted_content"), ("encrypted_content",), status=False
-    ),
-}
-"""Every item type this server stores."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -60,14 +32,21 @@ class Head(msgspec.Struct, frozen=True):
     name: str | None = None
 
 
-_READ = ("call_id", "role", "name")
-"""Fields of a `Head` that are strings wherever they stand."""
-
 _fields = msgspec.json.Decoder(Fields).decode
 _head = msgspec.json.Decoder(Head).decode
 _encode = msgspec.json.Encoder().encode
-_completed = msgspec.Raw(b'"completed"')
+_LOOSE = {
+    name: tuple({"call_id", "role", "name"} - shape.group.fields.keys())
+    for name, shape in TYPES.items()
+}
+"""Fields of a `Head` that are strings even where a type has no such field."""
+_NAMES = {name: msgspec.Raw(_encode(name)) for name in TYPES}
+_ABSENT = msgspec.Raw()
+_NONE: Mapping[str, msgspec.Raw] = {}
+_completed = msgspec.Raw(_encode(item_types.COMPLETED))
+_by_client, _by_server = msgspec.Raw(b'"client"'), msgspec.Raw(b'"server"')
 _empty = msgspec.Raw(b"[]")
+_QUOTE, _BRACE = b'"{'
 
 
 def head(raw: msgspec.Raw) -> Head:
@@ -95,12 +74,12 @@ def compaction(item_id: str, encrypted_content: str) -> msgspec.Raw:
 
 
 def adopted(raw: msgspec.Raw, item_id: str) -> msgspec.Raw:
-    """An item a model wrote, under an id of ours, with the ``status`` the contract wants."""
+    """An item a model wrote, under an id of ours, with what the contract wants beside."""
     fields = _fields(raw)
     shape = TYPES.get(head(raw).type)
     fields = {"id": msgspec.Raw(_encode(item_id)), **{k: v for k, v in fields.items() if k != "id"}}
-    if shape is not None and shape.status and checks.is_null(fields.get("status")):
-        fields["status"] = _completed
+    if shape is not None:
+        _complete(fields, shape)
     return msgspec.Raw(_encode(fields))
 
 
@@ -113,139 +92,197 @@ def prefix_of(raw: msgspec.Raw) -> str:
 
 def from_text(value: msgspec.Raw, *, mint: Mint) -> msgspec.Raw:
     """The user message a plain string ``input`` stands for."""
-    return stored({"role": msgspec.Raw(b'"user"'), "content": value}, "input", mint=mint)
+    given = {"role": msgspec.Raw(b'"user"'), "content": value}
+    return _stored(given, "message", "input", mint=mint)
 
 
 def from_array(
-    values: Iterable[msgspec.Raw], param: str, *, mint: Mint, accept: Accept
+    values: Iterable[msgspec.Raw],
+    param: str,
+    *,
+    mint: Mint,
+    accept: Accept,
+    known: Mapping[str, msgspec.Raw] = _NONE,
 ) -> tuple[msgspec.Raw, ...]:
-    """Stored forms of the items in a request, in their order."""
+    """Stored forms of the items in a request, in their order.
+
+    ``known`` holds the stored items that references may name.
+    """
     items: list[msgspec.Raw] = []
     for index, raw in enumerate(values):
         place = f"{param}[{index}]"
         given = checks.fields(raw, place)
-        item = stored(given, place, mint=mint)
-        if _type(given, place) == "compaction":
-            accept(sealed(item), head(item).id)
-        items.append(item)
+        match name := _type(given, place):
+            case item_types.REFERENCE:
+                items.append(_referred(given, place, known))
+            case item_types.TRIGGER:
+                raise _misplaced(place)
+            case _:
+                item = _stored(given, name, place, mint=mint)
+                if name == "compaction":
+                    accept(sealed(item), head(item).id)
+                items.append(item)
     return tuple(items)
 
 
-def stored(given: Fields, param: str, *, mint: Mint) -> msgspec.Raw:
-    """The stored form of one item."""
-    name = _type(given, param)
-    shape = TYPES[name]
-    for field in shape.required:
-        if field not in given:
-            raise checks.missing(f"{param}.{field}")
-    for field in _READ:
-        if not checks.is_null(given.get(field)):
-            checks.text(given[field], f"{param}.{field}")
-    fields = dict(given)
-    fields["id"] = _id(given, shape, param, mint=mint)
-    fields["type"] = msgspec.Raw(_encode(name))
-    if shape.status and checks.is_null(fields.get("status")):
-        fields["status"] = _completed
-    match name:
-        case "message":
-            fields["content"] = _content(given, param)
-        case "reasoning":
-            checks.array(given["summary"], f"{param}.summary")
-        case _:
-            _check_strings(given, shape, param)
-    ordered = {key: fields[key] for key in shape.order if key in fields}
-    ordered.update(fields)
-    return msgspec.Raw(_encode(ordered))
+def references(values: Iterable[msgspec.Raw], param: str) -> tuple[str, ...]:
+    """Ids of the items a request only refers to, in their order."""
+    return tuple(
+        _reference_id(checks.fields(raw, f"{param}[{index}]"), f"{param}[{index}]")
+        for index, raw in enumerate(values)
+        if _opening_type(raw) == item_types.REFERENCE
+    )
+
+
+def without_trigger(
+    values: Sequence[msgspec.Raw], param: str
+) -> tuple[Sequence[msgspec.Raw], bool]:
+    """The input without the ``compaction_trigger`` at its end, and whether there was one."""
+    for index, raw in enumerate(values):
+        if _opening_type(raw) == item_types.TRIGGER:
+            if index < len(values) - 1:
+                raise _misplaced(f"{param}[{index}]")
+            return values[:-1], True
+    return values, False
+
+
+class _Opening(msgspec.Struct):
+    """What tells the type of an item apart; empty where it is absent."""
+
+    type: msgspec.Raw = _ABSENT
+    id: msgspec.Raw = _ABSENT
+    role: msgspec.Raw = _ABSENT
+    content: msgspec.Raw = _ABSENT
+
+
+_opening = msgspec.json.Decoder(_Opening).decode
+
+
+def _opening_type(raw: msgspec.Raw) -> object:
+    """The type of an item that was not checked yet, whatever stands there."""
+    if memoryview(raw)[0] != _BRACE:
+        return None
+    found = _opening(raw)
+    if found.type and not checks.is_null(found.type):
+        return checks.plain(found.type)
+    bare = found.id and not found.role and not found.content
+    return item_types.REFERENCE if bare else "message"
 
 
 def _type(given: Fields, param: str) -> str:
     raw = given.get("type")
     if raw is None or checks.is_null(raw):
         # Easy messages leave their type out, and so do references (contract 2).
-        name = "message" if "role" in given or "id" not in given else "item_reference"
-    else:
-        name = checks.text(raw, f"{param}.type")
-    if name == "item_reference":
-        raise _reference_unknown(given, param)
-    return checks.one_of(name, tuple(TYPES), f"{param}.type")
+        bare = "id" in given and "role" not in given and "content" not in given
+        return item_types.REFERENCE if bare else "message"
+    name = checks.plain(raw)
+    if isinstance(name, str) and name in TYPES:
+        return name
+    place = f"{param}.type"
+    return checks.one_of(checks.text(raw, place), item_types.NAMES, place)
 
 
-def _reference_unknown(given: Fields, param: str) -> NotFound:
+def _reference_id(given: Fields, param: str) -> str:
     if "id" not in given:
         raise checks.missing(f"{param}.id")
-    wanted = checks.text(given["id"], f"{param}.id")
-    return NotFound(
+    return checks.text(given["id"], f"{param}.id")
+
+
+def _referred(given: Fields, param: str, known: Mapping[str, msgspec.Raw]) -> msgspec.Raw:
+    wanted = _reference_id(given, param)
+    if wanted in known:
+        return known[wanted]
+    raise NotFound(
         f"Item with id '{wanted}' not found. Items are not persisted when `store` is set to "
         "false. Try again with `store` set to true, or remove this item from your input.",
         param="input",
     )
 
 
+def _misplaced(param: str) -> Invalid:
+    return Invalid(
+        f"Invalid value: '{item_types.TRIGGER}'. It may only be the last item of the input of a "
+        "response, and is never stored.",
+        param=f"{param}.type",
+        code="invalid_value",
+    )
+
+
+def _stored(given: Fields, name: str, param: str, *, mint: Mint) -> msgspec.Raw:
+    shape = TYPES[name]
+    for field in _LOOSE[name]:
+        raw = given.get(field)
+        if raw is not None and not checks.is_null(raw):
+            item_fields.text(raw, f"{param}.{field}")
+    fields = {**given, **item_fields.read(given, shape.group, param)}
+    fields["id"] = _id(given, shape, param, mint=mint)
+    fields["type"] = _NAMES[name]
+    _check_status(given, shape, param)
+    match name:
+        case "message":
+            _complete_message(fields, param)
+        case "tool_search_call" | "tool_search_output":
+            if checks.is_null(fields.get("execution")):
+                # What the server searches by itself has no call id.
+                client = not checks.is_null(fields.get("call_id"))
+                fields["execution"] = _by_client if client else _by_server
+        case _:
+            pass
+    _complete(fields, shape)
+    ordered = {key: fields[key] for key in shape.order if key in fields}
+    ordered.update(fields)
+    return msgspec.Raw(_encode(ordered))
+
+
+def _complete(fields: Fields, shape: ItemType) -> None:
+    """Add what is stored where it was left out."""
+    if shape.status_stored and checks.is_null(fields.get("status")):
+        fields["status"] = _completed
+    for name, raw in shape.added.items():
+        if checks.is_null(fields.get(name)):
+            fields[name] = raw
+
+
 def _id(given: Fields, shape: ItemType, param: str, *, mint: Mint) -> msgspec.Raw:
     raw = given.get("id")
     if raw is None or checks.is_null(raw):
         return msgspec.Raw(_encode(mint(shape.prefix)))
-    checks.named(checks.text(raw, f"{param}.id"), shape.prefix, f"{param}.id")
+    place = f"{param}.id"
+    value = checks.text(raw, place)
+    if not shape.prefixes and not acceptable(value):
+        raise Invalid(
+            f"Invalid '{place}': '{value[:64]}'. Expected an ID that contains letters, numbers, "
+            "underscores, or dashes, but this value contained additional characters.",
+            param=place,
+            code="invalid_value",
+        )
+    if not value.startswith(shape.prefixes) or not acceptable(value):
+        checks.named(value, shape.prefixes[0], place)
     return raw
 
 
-def _check_strings(given: Fields, shape: ItemType, param: str) -> None:
-    for field in shape.required:
-        if field == "output" and checks.first_byte(given[field]) == b"[":
-            _parts(given[field], f"{param}.{field}")
-            continue
-        checks.text(given[field], f"{param}.{field}")
+def _check_status(given: Fields, shape: ItemType, param: str) -> None:
+    place = f"{param}.status"
+    if "status" not in given:
+        if shape.status_sent:
+            raise checks.missing(place)
+    elif shape.status and (shape.status_sent or not checks.is_null(given["status"])):
+        shape.status(given["status"], place)
 
 
-def _content(given: Fields, param: str) -> msgspec.Raw:
-    role = checks.one_of(checks.text(given["role"], f"{param}.role"), ROLES, f"{param}.role")
-    raw, place = given["content"], f"{param}.content"
-    if checks.first_byte(raw) == b'"':
+def _complete_message(fields: Fields, param: str) -> None:
+    role, content = checks.plain(fields["role"]), fields["content"]
+    if role == "user" and not checks.is_null(fields.get("phase")):
+        place = f"{param}.phase"
+        raise Invalid(f"Unknown parameter: '{place}'.", param=place, code="unknown_parameter")
+    if memoryview(content)[0] == _QUOTE:
         if role == "assistant":
-            part = {"type": "output_text", "annotations": _empty, "logprobs": _empty, "text": raw}
+            part = {
+                "type": "output_text",
+                "annotations": _empty,
+                "logprobs": _empty,
+                "text": content,
+            }
         else:
-            part = {"type": "input_text", "text": raw}
-        return msgspec.Raw(_encode([part]))
-    if checks.first_byte(raw) != b"[":
-        raise Invalid(
-            f"Invalid type for '{place}': expected one of an array of objects or a string, "
-            f"but got {checks.kind(raw)} instead.",
-            param=place,
-            code="invalid_type",
-        )
-    return _parts(raw, place)
-
-
-_PART_FIELDS = {
-    "input_text": ("text",),
-    "output_text": ("text",),
-    "text": ("text",),
-    "refusal": ("refusal",),
-    "summary_text": ("text",),
-    "reasoning_text": ("text",),
-    "input_image": (),
-    "input_file": (),
-}
-
-
-def _parts(raw: msgspec.Raw, param: str) -> msgspec.Raw:
-    parts: list[msgspec.Raw] = []
-    changed = False
-    for index, part in enumerate(checks.array(raw, param)):
-        place = f"{param}[{index}]"
-        fields = checks.fields(part, place)
-        if "type" not in fields:
-            raise checks.missing(f"{place}.type")
-        name = checks.one_of(
-            checks.text(fields["type"], f"{place}.type"), tuple(_PART_FIELDS), f"{place}.type"
-        )
-        for field in _PART_FIELDS[name]:
-            if field not in fields:
-                raise checks.missing(f"{place}.{field}")
-            checks.text(fields[field], f"{place}.{field}")
-        lists = [f for f in ("annotations", "logprobs") if checks.is_null(fields.get(f))]
-        if name == "output_text" and lists:
-            fields.update(dict.fromkeys(lists, _empty))
-            part, changed = msgspec.Raw(_encode(fields)), True  # noqa: PLW2901
-        parts.append(part)
-    return msgspec.Raw(_encode(parts)) if changed else raw
+            part = {"type": "input_text", "text": content}
+        fields["content"] = msgspec.Raw(_encode([part]))

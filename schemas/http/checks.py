@@ -110,7 +110,7 @@ def missing(param: str) -> Invalid:
 
 def is_null(raw: msgspec.Raw | None) -> bool:
     """Whether a field is absent or ``null``."""
-    return raw is None or first_byte(raw) == b"n"
+    return raw is None or (len(raw) == len(NULL) and bytes(raw) == b"null")
 
 
 def text(raw: msgspec.Raw, param: str) -> str:

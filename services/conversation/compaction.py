@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from services.conversation import pairing
 from services.conversation.history import Item
 from services.conversation.state import Conversation
 
@@ -81,17 +82,18 @@ def _boundary(state: Conversation, start: int, end: int, *, tokens: int) -> int:
     a tool call before the cut waits for its output.
     """
     cuts: list[tuple[int, int]] = []
-    waiting: set[str] = set()
+    waiting: set[pairing.Call] = set()
     held = 0
-    for position, item in _positions(state, start, end):
+    standing = tuple(_positions(state, start, end))
+    answered = pairing.answered([item for _, item in standing])
+    for (position, item), answer in zip(standing, answered, strict=True):
         if item.role == "user" and not waiting:
             cuts.append((position, held))
         held += item.tokens
-        if item.call_id is not None:
-            if item.type.endswith("_output"):
-                waiting.discard(item.call_id)
-            else:
-                waiting.add(item.call_id)
+        if call := pairing.call_of(item):
+            waiting.add(call)
+        elif answer:
+            waiting.discard(answer)
     if not waiting:
         cuts.append((end, held))
     fitting = (position for position, before in cuts if held - before <= tokens)

@@ -8,7 +8,10 @@ from schemas import items
 
 
 class Item(msgspec.Struct, frozen=True):
-    """A stored item: the fields rules ask for, its bytes, its size in tokens."""
+    """A stored item: the fields rules ask for, its bytes, its size in tokens.
+
+    ``call_id`` is what joins a call and its output, for the types that wait for one.
+    """
 
     id: str
     type: str
@@ -98,7 +101,39 @@ def read_items(raws: tuple[msgspec.Raw, ...], tokens: tuple[int, ...]) -> tuple[
     return tuple(item_of(raw, size) for raw, size in zip(raws, tokens, strict=True))
 
 
+class _Joint(msgspec.Struct):
+    execution: str | None = None
+    approval_request_id: str | None = None
+
+
+_joint = msgspec.json.Decoder(_Joint).decode
+_JOINED_OTHERWISE = frozenset(
+    {
+        "mcp_approval_request",
+        "mcp_approval_response",
+        "tool_search_call",
+        "tool_search_output",
+        "local_shell_call_output",
+    }
+)
+"""Types that are not joined by their ``call_id``, or not always."""
+
+
 def item_of(raw: msgspec.Raw, tokens: int) -> Item:
     """One stored form as the state keeps it."""
     head = items.head(raw)
-    return Item(head.id, head.type, raw, tokens, head.call_id, head.role)
+    call_id = _joined_by(raw, head) if head.type in _JOINED_OTHERWISE else head.call_id
+    return Item(head.id, head.type, raw, tokens, call_id, head.role)
+
+
+def _joined_by(raw: msgspec.Raw, head: items.Head) -> str | None:
+    match head.type:
+        case "mcp_approval_request":
+            return head.id
+        case "mcp_approval_response":
+            return _joint(raw).approval_request_id
+        case "local_shell_call_output":
+            # The API's reference has no call id here: the id is said to be that of the call.
+            return head.call_id or (None if head.id.startswith("lsho") else head.id)
+        case _:
+            return head.call_id if _joint(raw).execution == "client" else None

@@ -80,9 +80,9 @@ class ToolOutputMissing(Refused):
 
     param = "input"
 
-    def __init__(self, call_id: str) -> None:
-        """``call_id`` of the call."""
-        super().__init__(f"No tool output found for function call {call_id}.")
+    def __init__(self, call_id: str, *, call: str) -> None:
+        """``call`` is the type of the call."""
+        super().__init__(f"No tool output found for {_words(call)} {call_id}.")
 
 
 class ToolCallMissing(Refused):
@@ -90,9 +90,13 @@ class ToolCallMissing(Refused):
 
     param = "input"
 
-    def __init__(self, call_id: str) -> None:
-        """``call_id`` of the output."""
-        super().__init__(f"No tool call found for function call output with call_id {call_id}.")
+    def __init__(self, call_id: str, *, answer: str) -> None:
+        """``answer`` is the type of the output."""
+        super().__init__(f"No tool call found for {_words(answer)} with call_id {call_id}.")
+
+
+def _words(item_type: str) -> str:
+    return item_type.replace("_", " ").replace("mcp", "MCP")
 
 
 class ReasoningAlone(Refused):

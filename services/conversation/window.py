@@ -4,17 +4,16 @@ The same history gives the same items in the same order, byte for byte: an upstr
 depends on it.
 """
 
-from collections.abc import Iterable, Sequence
-from itertools import zip_longest
+from collections.abc import Sequence
+from itertools import chain, zip_longest
 
+from services.conversation import pairing
 from services.conversation.history import Compaction, Item, Turn
 from services.conversation.line import Line
-from services.conversation.refusals import (
-    DuplicateItem,
-    ReasoningAlone,
-    ToolCallMissing,
-    ToolOutputMissing,
-)
+from services.conversation.refusals import DuplicateItem, ReasoningAlone
+
+_OF_CLIENTS = frozenset({"additional_tools", "configuration_update"})
+"""Types that clients write, beside answers to calls and messages by their role."""
 
 
 def of_line(
@@ -73,26 +72,13 @@ def check(before: Sequence[Item], added: Sequence[Item]) -> None:
     for item, following in zip_longest(added, added[1:]):
         if item.type == "reasoning" and (following is None or not _answers(following)):
             raise ReasoningAlone(item.id)
-    calls = _call_ids(before, added, suffix="_call")
-    outputs = _call_ids(before, added, suffix="_call_output")
-    for call_id in outputs:
-        if call_id not in calls:
-            raise ToolCallMissing(call_id)
-    for call_id in calls:
-        if call_id not in outputs:
-            raise ToolOutputMissing(call_id)
+    pairing.check(chain(before, added))
 
 
 def _answers(item: Item) -> bool:
     """Whether a model wrote it, and not a client."""
-    return item.role not in {"user", "system", "developer"} and not item.type.endswith("_output")
-
-
-def _call_ids(*parts: Iterable[Item], suffix: str) -> dict[str, None]:
-    # A dict and not a set: the first one missing is named, and that must not vary.
-    return {
-        item.call_id: None
-        for part in parts
-        for item in part
-        if item.call_id is not None and item.type.endswith(suffix)
-    }
+    return not (
+        item.role in {"user", "system", "developer"}
+        or item.type in _OF_CLIENTS
+        or pairing.answer_to_call(item)
+    )

@@ -1,6 +1,6 @@
 """Items as they come in, from clients and from the model: stored form, id and size."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -10,6 +10,8 @@ from services import ids
 from services.conversation.history import Item, item_of
 from services.conversation.tokens import TokenCounter
 from services.sealing import Sealer, Unreadable
+
+_NONE: Mapping[str, msgspec.Raw] = {}
 
 
 class Intake:
@@ -31,10 +33,14 @@ class Intake:
         values: Iterable[msgspec.Raw],
         param: str,
         *,
+        known: Mapping[str, msgspec.Raw] = _NONE,
         mint: Callable[[str], str] = ids.item_id,
     ) -> tuple[Item, ...]:
-        """Items of a request; ``param`` is what errors call the array."""
-        stored = items.from_array(values, param, mint=mint, accept=self._accept)
+        """Items of a request; ``param`` is what errors call the array.
+
+        ``known`` holds the stored items that references may name.
+        """
+        stored = items.from_array(values, param, mint=mint, accept=self._accept, known=known)
         return tuple(self._item(raw) for raw in stored)
 
     def output(self, raws: Iterable[msgspec.Raw]) -> tuple[Item, ...]:

@@ -6,6 +6,7 @@ import msgspec
 
 from schemas.http.checks import Fields
 from schemas.http.responses import Usage
+from services.conversation import pairing
 from services.conversation.history import Item
 
 _decode = msgspec.json.Decoder().decode
@@ -31,7 +32,7 @@ def messages(items: tuple[Item, ...], instructions: str | None) -> list[dict[str
     calls: dict[str, dict[str, Any]] = {}
     if instructions:
         told.append({"role": "system", "content": instructions})
-    for item in items:
+    for item, answer in zip(items, pairing.answered(items), strict=True):
         value = _decode(item.raw)
         match item.type:
             case "message":
@@ -41,8 +42,11 @@ def messages(items: tuple[Item, ...], instructions: str | None) -> list[dict[str
                     told.append({"role": "assistant", "content": None})
                 told[-1].setdefault("tool_calls", []).append(_tool_call(value))
                 calls[value["call_id"]] = told[-1]
+            case "function_call_output" if answer:
+                told.insert(_behind(told, calls.get(answer[1])), _output(value, answer[1]))
             case "function_call_output":
-                told.insert(_behind(told, calls.get(value["call_id"])), _output(value))
+                # It names no call, and none waits: here only a user can say it.
+                told.append({"role": "user", "content": _text_of(value["output"])})
             case _:
                 continue
     return told
@@ -58,10 +62,12 @@ def _behind(told: list[dict[str, Any]], caller: dict[str, Any] | None) -> int:
     return place
 
 
-def _output(value: dict[str, Any]) -> dict[str, Any]:
-    output = value["output"]
-    text = output if isinstance(output, str) else _joined(output)
-    return {"role": "tool", "tool_call_id": value["call_id"], "content": text}
+def _output(value: dict[str, Any], call_id: str) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": _text_of(value["output"])}
+
+
+def _text_of(output: Any) -> str:
+    return output if isinstance(output, str) else _joined(output)
 
 
 def parameters(given: Fields) -> dict[str, Any]:
@@ -109,7 +115,7 @@ def _joined(parts: list[dict[str, Any]]) -> str:
 
 
 def _part(part: dict[str, Any]) -> dict[str, Any]:
-    if part["type"] == "input_image":
+    if part["type"] in {"input_image", "computer_screenshot"}:
         image = {"url": part.get("image_url"), "detail": part.get("detail") or "auto"}
         return {"type": "image_url", "image_url": image}
     if part["type"] == "input_file":
