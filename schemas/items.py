@@ -218,16 +218,8 @@ def _stored(given: Fields, name: str, param: str, *, mint: Mint) -> msgspec.Raw:
     fields["id"] = _id(given, shape, param, mint=mint)
     fields["type"] = _NAMES[name]
     _check_status(given, shape, param)
-    match name:
-        case "message":
-            _complete_message(fields, param)
-        case "tool_search_call" | "tool_search_output":
-            if checks.is_null(fields.get("execution")):
-                # What the server searches by itself has no call id.
-                client = not checks.is_null(fields.get("call_id"))
-                fields["execution"] = _by_client if client else _by_server
-        case _:
-            pass
+    if name == "message":
+        _complete_message(fields, param)
     _complete(fields, shape)
     ordered = {key: fields[key] for key in shape.order if key in fields}
     ordered.update(fields)
@@ -241,6 +233,9 @@ def _complete(fields: Fields, shape: ItemType) -> None:
     for name, raw in shape.added.items():
         if checks.is_null(fields.get(name)):
             fields[name] = raw
+    if "execution" in shape.group.fields and checks.is_null(fields.get("execution")):
+        # What a server searches by itself has no call id.
+        fields["execution"] = _by_server if checks.is_null(fields.get("call_id")) else _by_client
 
 
 def _id(given: Fields, shape: ItemType, param: str, *, mint: Mint) -> msgspec.Raw:
@@ -249,15 +244,16 @@ def _id(given: Fields, shape: ItemType, param: str, *, mint: Mint) -> msgspec.Ra
         return msgspec.Raw(_encode(mint(shape.prefix)))
     place = f"{param}.id"
     value = checks.text(raw, place)
-    if not shape.prefixes and not acceptable(value):
+    if shape.prefixes:
+        if not (value.startswith(shape.prefixes) and acceptable(value)):
+            checks.named(value, shape.prefixes[0], place)
+    elif not acceptable(value):
         raise Invalid(
             f"Invalid '{place}': '{value[:64]}'. Expected an ID that contains letters, numbers, "
             "underscores, or dashes, but this value contained additional characters.",
             param=place,
             code="invalid_value",
         )
-    if not value.startswith(shape.prefixes) or not acceptable(value):
-        checks.named(value, shape.prefixes[0], place)
     return raw
 
 

@@ -542,7 +542,7 @@ def test_no_bytes_make_reading_a_body_raise_anything_but_an_answer(payload):
 
 def stored(payload):
     values = conversations.read_items(payload)
-    kept = items.from_array(values, "items", mint=counted(), accept=lambda _blob: None)
+    kept = items.from_array(values, "items", mint=counted(), accept=lambda _blob, _item_id: None)
     assert len(kept) == len(values)
     assert all(json.loads(bytes(one))["id"] for one in kept)
 

@@ -3,7 +3,7 @@ import json
 import msgspec
 import pytest
 
-from schemas import items
+from schemas import item_types, items
 from schemas.http import checks
 from schemas.http.errors import ApiError
 from tests.builders import counted, raw
@@ -108,6 +108,24 @@ STORED = {
         ),
         None,
     ),
+    "picture_without_detail": (
+        (
+            b'{"role":"user","content":[{"type":"input_image","image_url":"https://x.test/c.png"},'
+            b'{"type":"computer_screenshot","detail":null,"file_id":"file-1"}]}'
+        ),
+        (
+            b'{"id":"msg_1","type":"message","status":"completed","content":[{"type":"input_image",'
+            b'"image_url":"https://x.test/c.png","detail":"auto"},{"type":"computer_screenshot",'
+            b'"detail":"auto","file_id":"file-1"}],"role":"user"}'
+        ),
+    ),
+    "phase_of_a_user_null": (
+        b'{"role":"user","content":[],"phase":null}',
+        (
+            b'{"id":"msg_1","type":"message","status":"completed","content":[],"phase":null,'
+            b'"role":"user"}'
+        ),
+    ),
     "output_text_with_nulls": (
         b'{"role":"assistant","content":[{"type":"output_text","text":"x","annotations":null}]}',
         (
@@ -191,7 +209,14 @@ CONTENTS = {
     "order_of_keys": b'[{"text":"a","zzz":1,"type":"input_text","aaa":{"b":1,"a":2}}]',
     "numbers": b'[{"type":"input_text","text":"a","n":1.50,"m":1e2,"k":12345678901234567890123}]',
     "utf8": '[{"type":"input_text","text":"héllo 😀 \u2028"}]'.encode(),
-    "nulls": b'[{"type":"input_image","image_url":null,"file_id":null,"detail":null}]',
+    "nulls": b'[{"type":"input_image","image_url":null,"file_id":null,"detail":"auto"}]',
+    "every_kind": (
+        b'[{"type":"input_text","text":"a"},{"type":"text","text":"a"},'
+        b'{"type":"summary_text","text":"a"},{"type":"reasoning_text","text":"a"},'
+        b'{"type":"refusal","refusal":"a"},{"type":"output_text","annotations":[],"logprobs":[],'
+        b'"text":"a"},{"type":"computer_screenshot","detail":"original","file_id":"file-1"},'
+        b'{"type":"input_file","file_data":"data:text/plain;base64,YQ==","detail":null}]'
+    ),
     "cache": b'[{"type":"input_text","text":"a","prompt_cache_breakpoint":{"type":"x"}}]',
 }
 
@@ -235,7 +260,7 @@ def test_items_keep_their_order_and_get_ids_of_their_own():
     assert [json.loads(one)["id"] for one in kept(*sent)] == ["msg_1", "fc_2", "msg_3"]
 
 
-KNOWN = "'message', 'function_call', 'function_call_output', 'reasoning', and 'compaction'"
+KNOWN = ", ".join(f"'{name}'" for name in item_types.NAMES[:-1]) + ", and 'item_reference'"
 
 REFUSED = {
     "not_an_object": (
@@ -308,7 +333,8 @@ REFUSED = {
         {"role": "user", "content": [{"type": "input_text", "text": ""}, {"type": "smell"}]},
         (
             "Invalid value: 'smell'. Supported values are: 'input_text', 'output_text', 'text', "
-            "'refusal', 'summary_text', 'reasoning_text', 'input_image', and 'input_file'."
+            "'summary_text', 'reasoning_text', 'refusal', 'input_image', 'computer_screenshot', "
+            "and 'input_file'."
         ),
         "input[0].content[1].type",
         "invalid_value",
@@ -396,30 +422,6 @@ def test_an_item_that_is_none_is_refused_where_it_is_wrong(item, message, param,
 def test_the_place_of_a_fault_is_named_by_array_and_index():
     good = {"role": "user", "content": "x"}
     assert refusal(good, {"role": "user"}, param="items")[1]["error"]["param"] == "items[1].content"
-
-
-@pytest.mark.parametrize(
-    "reference",
-    [
-        {"type": "item_reference", "id": "rs_x"},
-        {"type": None, "id": "rs_x"},
-        {"id": "rs_x"},
-    ],
-)
-def test_a_reference_to_what_was_never_kept_is_answered_404(reference):
-    assert refusal(reference) == (
-        404,
-        {
-            "error": {
-                "message": "Item with id 'rs_x' not found. Items are not persisted when `store` is "
-                "set to false. Try again with `store` set to true, or remove this item from your "
-                "input.",
-                "type": "invalid_request_error",
-                "param": "input",
-                "code": None,
-            }
-        },
-    )
 
 
 @pytest.mark.parametrize("field", ["call_id", "role", "name"])
