@@ -52,6 +52,14 @@ def test_a_compaction_of_others_is_refused_in_the_contracts_words(blob, reason):
     )
 
 
+def test_a_reference_is_the_item_it_names_with_its_size():
+    known = message("msg_1", "Hello there, world")
+    given = [raw({"type": "item_reference", "id": "msg_1"})]
+    (item,) = INTAKE.array(given, "input", known={"msg_1": known.raw})
+    assert item.raw is known.raw
+    assert (item.id, item.role, item.tokens) == ("msg_1", "user", 4)
+
+
 def test_a_text_is_one_user_message_with_its_size():
     (item,) = INTAKE.text(msgspec.Raw(b'"Hello there, world"'))
     assert (item.type, item.role, item.tokens) == ("message", "user", 4)

@@ -120,6 +120,22 @@ def test_images_and_files_are_told_as_the_chat_api_spells_them():
     ]
 
 
+def test_a_screenshot_is_told_as_an_image():
+    part = {"type": "computer_screenshot", "detail": "high", "image_url": "https://x.test/s.png"}
+    item = item_of(raw({"id": "m", "type": "message", "content": [part], "role": "user"}), 1)
+    (message,) = told(item)
+    assert message["content"] == [
+        {"type": "image_url", "image_url": {"url": "https://x.test/s.png", "detail": "high"}}
+    ]
+
+
+def test_an_output_without_a_call_id_is_told_behind_the_call_that_is_left_over():
+    nameless = {"id": "fc_2", "type": "function_call_output", "output": "4 degrees"}
+    item = item_of(raw(nameless), 1)
+    assert told(call("call_1"), item)[1:] == [tool("call_1", "4 degrees")]
+    assert told(item) == [{"role": "user", "content": "4 degrees"}]
+
+
 def test_a_refusal_is_told_as_its_text():
     content = [{"type": "refusal", "refusal": "No."}]
     item = item_of(raw({"id": "m", "type": "message", "content": content, "role": "assistant"}), 1)

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.model.tokenizer import Tokenizer, texts
+from services.model.tokenizer import FILE_TOKENS, IMAGE_TOKENS, IMAGE_TOKENS_LOW, Tokenizer, pieces
 from tests.builders import PROPERTY, call, message, output, raw, reasoning
+from tests.schemas.item_shapes import MINIMAL, STORED, named
 
 TOKENIZER = Tokenizer()
 
@@ -44,9 +45,95 @@ def test_what_a_model_reads_of_an_item_is_counted_and_nothing_else():
             "name": "get_weather",
         }
     )
-    assert list(texts(json.loads(bytes(call_item)))) == ['{"city":"Oslo"}', "get_weather"]
+    assert list(pieces(json.loads(bytes(call_item)))) == ['{"city":"Oslo"}', "get_weather"]
     parts = raw({"id": "fc_1", "output": [{"type": "input_text", "text": "4"}], "call_id": "c"})
-    assert list(texts(json.loads(bytes(parts)))) == ["4"]
+    assert list(pieces(json.loads(bytes(parts)))) == ["4"]
+
+
+READ = {
+    "message": [["Hello!"], ["What is this?", IMAGE_TOKENS, FILE_TOKENS], ["Be terse."]],
+    "function_call": [['{"city":"Oslo"}', "get_weather"]],
+    "function_call_output": [['{"temp_c":4}'], ["4 degrees"]],
+    "file_search_call": [["refund policy"]],
+    "web_search_call": [['{"type":"search","query":"oslo weather","queries":["oslo weather"]}']],
+    "image_generation_call": [[IMAGE_TOKENS]],
+    "computer_call": [['{"type":"click","button":"left","x":10,"y":20}']],
+    "computer_call_output": [[IMAGE_TOKENS]],
+    "tool_search_call": [['{"query":"crm"}']],
+    "tool_search_output": [["[]"]],
+    "additional_tools": [["[]"]],
+    "configuration_update": [[]],
+    "reasoning": [["Looking up weather."], []],
+    "program": [['tools.get_weather({city:"Oslo"})']],
+    "program_output": [["4"]],
+    "compaction": [[]],
+    "code_interpreter_call": [["print(1)"]],
+    "local_shell_call": [
+        [
+            (
+                '{"type":"exec","command":["ls"],"env":{},"timeout_ms":null,"user":null,'
+                '"working_directory":null}'
+            )
+        ]
+    ],
+    "local_shell_call_output": [['{"stdout":""}']],
+    "shell_call": [['{"commands":["ls"],"max_output_length":null,"timeout_ms":null}']],
+    "shell_call_output": [["", "a\n"]],
+    "apply_patch_call": [['{"type":"create_file","path":"a.txt","diff":"+x"}']],
+    "apply_patch_call_output": [["ok"]],
+    "mcp_list_tools": [
+        [
+            (
+                '[{"name":"roll","description":"Roll dice","input_schema":{"type":"object"},'
+                '"annotations":null}]'
+            )
+        ]
+    ],
+    "mcp_approval_request": [["{}", "roll"]],
+    "mcp_approval_response": [[]],
+    "mcp_call": [['{"n":2}', "roll", "7"]],
+    "custom_tool_call": [["SELECT 1", "sql"]],
+    "custom_tool_call_output": [["1"]],
+}
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_of_every_type_what_a_model_reads_is_counted(kind):
+    read = [list(pieces(item)) for item in STORED if item["type"] == kind]
+    assert read[: len(READ[kind])] == READ[kind]
+
+
+def test_every_type_has_a_rule():
+    assert {item["type"] for item in STORED} == READ.keys()
+
+
+@pytest.mark.parametrize("item", STORED + MINIMAL, ids=named(STORED + MINIMAL))
+def test_every_type_has_a_size(item):
+    assert TOKENIZER.count(raw(item)) >= 1
+
+
+def test_an_image_costs_the_same_whatever_its_bytes():
+    def costs(**fields: str):
+        part = {"type": "input_image", "image_url": "data:image/png;base64," + "QUJD" * 10_000}
+        return TOKENIZER.count(raw({"content": [{**part, **fields}]}))
+
+    assert costs() == costs(detail="high") == costs(detail="auto") == IMAGE_TOKENS
+    assert costs(detail="low") == IMAGE_TOKENS_LOW
+
+
+def test_a_file_costs_the_same_whatever_its_bytes():
+    part = {"type": "input_file", "filename": "a.pdf", "file_data": "QUJD" * 10_000}
+    assert TOKENIZER.count(raw({"content": [part]})) == FILE_TOKENS
+
+
+def test_what_is_written_about_a_text_is_not_counted():
+    part = {
+        "type": "output_text",
+        "text": "Hi",
+        "annotations": [{"type": "file_citation", "filename": "a very long name.txt"}],
+        "logprobs": [{"token": "Hi", "top_logprobs": [{"text": "Hello"}]}],
+    }
+    assert list(pieces({"content": [part]})) == ["Hi"]
 
 
 @pytest.mark.parametrize(

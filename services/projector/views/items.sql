@@ -8,10 +8,10 @@ CREATE TABLE items (
     position        INTEGER,   -- place on the conversation's line, from 0 without gaps, in the
                                -- order of joining; NULL for items of a chain, which has no line
     item_id         VARCHAR,   -- msg_…, fc_…, rs_…, cmp_…
-    type            VARCHAR,   -- message, function_call, function_call_output, reasoning, compaction
+    type            VARCHAR,   -- message, function_call, function_call_output, reasoning, … all types
     role            VARCHAR,   -- of a message: user, assistant, system, developer
-    call_id         VARCHAR,   -- of a function call and its output: what pairs them
-    name            VARCHAR,   -- of a function call: the function
+    call_id         VARCHAR,   -- of a call and its output, of whatever kind of tool: what pairs them
+    name            VARCHAR,   -- of a call: the function, custom tool or tool of an MCP server
     tokens          INTEGER,   -- model tokens by the bundled tokenizer
     item            VARCHAR USING COMPRESSION uncompressed, -- JSON, byte for byte as clients read it
     response_id     VARCHAR,   -- the turn it came with; NULL for items added by hand
