@@ -307,7 +307,7 @@ TYPES: Mapping[str, ItemType] = {
         statuses=(),
     ),
     "program_output": _type(
-        "prog_out",
+        "prog",
         {"call_id": f.CALL_ID, "result": f.text},
         prefixes=(),
         statuses=("completed", "incomplete"),

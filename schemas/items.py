@@ -1,8 +1,9 @@
 """Items: from what clients send to what is stored, adding only what the contract adds.
 
 Content is carried through as the client's own bytes. What is added: ``id``, ``type`` and
-``status`` where absent, parts around a string content, and the two lists every ``output_text``
-part must have (contract 2, trap 11).
+``status`` where absent, parts around a string content, and the few fields that are always there
+when an item is read (contract 2, trap 11): the two lists of an ``output_text``, ``detail`` of an
+image, ``pending_safety_checks`` of a computer's call, ``execution`` of a search for tools.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,7 +37,7 @@ _fields = msgspec.json.Decoder(Fields).decode
 _head = msgspec.json.Decoder(Head).decode
 _encode = msgspec.json.Encoder().encode
 _LOOSE = {
-    name: tuple({"call_id", "role", "name"} - shape.group.fields.keys())
+    name: tuple(field for field in ("call_id", "role", "name") if field not in shape.group.fields)
     for name, shape in TYPES.items()
 }
 """Fields of a `Head` that are strings even where a type has no such field."""

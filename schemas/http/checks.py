@@ -173,12 +173,9 @@ def one_of(value: str, supported: Sequence[str], param: str) -> str:
     """One of the written values."""
     if value in supported:
         return value
-    quoted = [f"'{name}'" for name in supported]
-    listed = (
-        f"{quoted[0]} and {quoted[1]}"
-        if len(quoted) == 2  # noqa: PLR2004 - two are joined without a comma
-        else ", ".join(quoted[:-1]) + f", and {quoted[-1]}"
-    )
+    *first, last = (f"'{name}'" for name in supported)
+    comma = "," if len(first) > 1 else ""
+    listed = f"{', '.join(first)}{comma} and {last}" if first else last
     raise Invalid(
         f"Invalid value: '{value}'. Supported values are: {listed}.",
         param=param,

@@ -1,17 +1,23 @@
 import json
+from contextlib import suppress
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import items
 from schemas.http import checks
 from schemas.http.errors import ApiError, Invalid
+from services.conversation.refusals import Refused
+from services.conversation.window import check
 from services.model.intake import Intake
+from services.model.messages import messages
+from services.model.rendering import window
 from services.model.tokenizer import Tokenizer
 from services.sealing import Sealer, fresh_key
 from tests.builders import PROPERTY, compaction_item, message, plain, raw
+from tests.schemas.item_shapes import MINIMAL, STORED
 
 SEALER = Sealer(bytes(32))
 INTAKE = Intake(Tokenizer(), SEALER)
@@ -132,3 +138,37 @@ def test_a_long_summary_of_ours_has_its_size():
     blob = SEALER.seal("word " * 1_000)
     taken = INTAKE.array([compaction_item("cmp_1", blob=blob).raw], "input")
     assert taken[0].tokens == 1_001
+
+
+SAMPLES = st.sampled_from([item for item in STORED + MINIMAL if item.get("type") != "compaction"])
+
+
+@st.composite
+def nearly_items(draw):
+    """An item of any type of which one value, however deep, is something else or not there."""
+    item = json.loads(json.dumps(draw(SAMPLES)))
+    inside = item
+    while True:
+        key = draw(st.sampled_from(sorted(inside) if isinstance(inside, dict) else [0]))
+        if not isinstance(inside[key], dict | list) or not inside[key] or draw(st.booleans()):
+            break
+        inside = inside[key]
+    if draw(st.booleans()):
+        inside[key] = draw(JSON)
+    else:
+        del inside[key]
+    return item
+
+
+@settings(PROPERTY, max_examples=300)
+@given(nearly_items())
+def test_every_item_that_is_taken_can_be_read_by_everyone_who_reads_items(given_item):
+    try:
+        (item,) = INTAKE.array([raw(given_item)], "input")
+    except ApiError:
+        return
+    assert item.tokens >= 1
+    with suppress(Refused):
+        check((), (item,))
+    assert window((item,), SEALER) in ((item,), ())
+    messages((item,), None)

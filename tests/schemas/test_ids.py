@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from schemas import subjects
 from schemas.ids import acceptable, conversation_of, conversation_of_item
+from schemas.item_types import TYPES
 from services import ids
 from tests.builders import PROPERTY
 
@@ -22,7 +23,7 @@ def test_other_ids_are_not(value):
     assert not acceptable(value)
 
 
-@pytest.mark.parametrize("prefix", ["msg", "fc", "mcpl", "rs"])
+@pytest.mark.parametrize("prefix", sorted({shape.prefix for shape in TYPES.values()}))
 def test_an_item_id_leads_to_its_conversation(prefix):
     conversation_id = ids.conversation_id()
     mint = ids.minting_items(conversation_id)

@@ -255,7 +255,11 @@ def test_a_phase_is_one_of_two():
 
 def test_only_a_developer_adds_tools():
     item = {"type": "additional_tools", "role": "user", "tools": []}
-    assert refusal(item)[1]["error"]["param"] == "input[0].role"
+    assert refusal(item) == invalid(
+        "Invalid value: 'user'. Supported values are: 'developer'.",
+        param="input[0].role",
+        code="invalid_value",
+    )
 
 
 # What stands inside
