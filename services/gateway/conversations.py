@@ -1,10 +1,13 @@
 """``/v1/conversations`` and their items: commands to the log, answers from the fold."""
 
+from collections.abc import Sequence
 from itertools import islice
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from schemas import items as stored_items
 from schemas.http import checks
 from schemas.http import conversations as bodies
 from services import ids
@@ -16,6 +19,7 @@ from services.conversation.state import Conversation
 from services.gateway import answers
 from services.gateway.identify import project_of
 from services.journal.conversations import Conversations, Granted, Loaded
+from services.journal.known_items import known_items
 from services.model.intake import Intake
 
 
@@ -34,7 +38,7 @@ class ConversationEndpoints:
         """POST /conversations."""
         metadata, raws = bodies.read_create(await self._body(request))
         conversation_id = ids.conversation_id()
-        items = self._intake.array(raws, "items", mint=ids.minting_items(conversation_id))
+        items = await self._items(request, conversation_id, raws)
         command = commands.CreateConversation(metadata=metadata, items=items)
         granted = await self._conversations.grant(
             project_of(request), conversation_id, command, command_id=ids.unique(), fresh=True
@@ -68,7 +72,7 @@ class ConversationEndpoints:
         """POST /conversations/{id}/items."""
         conversation_id = _conversation_id(request)
         raws = bodies.read_items(await self._body(request))
-        items = self._intake.array(raws, "items", mint=ids.minting_items(conversation_id))
+        items = await self._items(request, conversation_id, raws)
         granted = await self._grant(request, conversation_id, commands.AddItems(items=items))
         return answers.page(items, has_more=False, sequence=granted.sequence)
 
@@ -94,6 +98,21 @@ class ConversationEndpoints:
         conversation_id, item_id = _conversation_id(request), answers.path_id(request, "item_id")
         granted = await self._grant(request, conversation_id, commands.DeleteItem(item_id=item_id))
         return _conversation(conversation_id, granted.state, granted.sequence)
+
+    async def _items(
+        self, request: Request, conversation_id: str, raws: Sequence[msgspec.Raw]
+    ) -> tuple[Item, ...]:
+        """Stored forms of what was sent; what is only named is looked up."""
+        named = stored_items.references(raws, "items")
+        project = project_of(request)
+        return self._intake.array(
+            raws,
+            "items",
+            mint=ids.minting_items(conversation_id),
+            known=await known_items(
+                self._conversations, project, named, conversation_id=conversation_id
+            ),
+        )
 
     async def _body(self, request: Request) -> bytes:
         return await answers.read_body(request, bytes_max=self._body_bytes_max)

@@ -23,6 +23,8 @@ async def known_items(
     """
     found: dict[str, msgspec.Raw] = {}
     missing = set(item_ids)
+    if not missing:
+        return found
     for place in (conversation_id, *sorted(filter(None, map(conversation_of_item, missing)))):
         if not missing:
             break

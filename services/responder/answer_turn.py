@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 import msgspec
 import stamina
 
+from schemas import items
 from schemas.http import checks, responses
 from schemas.http.errors import ApiError, ServerFault
 from schemas.turn_requests import QUEUE, TurnRequest
@@ -24,6 +25,7 @@ from services.conversation.refusals import AttemptSuperseded, ConversationLocked
 from services.conversation.response import render
 from services.conversation.state import Conversation
 from services.journal.conversations import Conversations, Granted
+from services.journal.known_items import known_items
 from services.model import Answer, Call, Model, ModelRefused, ModelUnavailable
 from services.model.intake import Intake
 from services.responder.asked import Asked, check_target
@@ -85,7 +87,8 @@ class TurnAnswerer:
         turn.
         """
         try:
-            asked = self._read(project, request, ids.minting_items(request.conversation_id))
+            mint = ids.minting_items(request.conversation_id)
+            asked = await self._read(project, request, mint, first=first)
             async with self._lane(asked):
                 return await self._answer(asked, deltas, first=first, told_before=told_before)
         except AttemptSuperseded:
@@ -97,7 +100,7 @@ class TurnAnswerer:
         """Run a turn of which nothing may be kept: no event, no file."""
         try:
             # Ids of what is not kept lead nowhere.
-            asked = self._read(project, request, ids.item_id)
+            asked = await self._read(project, request, ids.item_id, first=True)
             conversation_id = request.conversation_id
             loaded = await self._conversations.load(project, conversation_id)
             admitted(loaded.state, asked.admission(), conversation_id=conversation_id)
@@ -152,17 +155,42 @@ class TurnAnswerer:
             why,
         )
 
-    def _read(self, project: str, request: TurnRequest, mint: Callable[[str], str]) -> Asked:
+    async def _read(
+        self, project: str, request: TurnRequest, mint: Callable[[str], str], *, first: bool
+    ) -> Asked:
         create = responses.read_create(bytes(request.body))
         check_target(request, create)
-        given = create.input
-        if given is None:
-            items: tuple[Item, ...] = ()
-        elif checks.first_byte(given) == b'"':
-            items = self._intake.text(given, mint=mint)
+        admitted_before = None if first else await self._known(project, request)
+        if admitted_before is not None:
+            # What it was admitted with counts, whatever has become of items it only named.
+            input_items = admitted_before.input
         else:
-            items = self._intake.array(checks.array(given, "input"), "input", mint=mint)
-        return Asked(project=project, request=request, create=create, items=items)
+            input_items = await self._input(project, request, create.input, mint)
+        return Asked(project=project, request=request, create=create, items=input_items)
+
+    async def _known(self, project: str, request: TurnRequest) -> Turn | None:
+        state = (await self._conversations.load(project, request.conversation_id)).state
+        return state.turn_running(request.response_id) or state.turns.get(request.response_id)
+
+    async def _input(
+        self,
+        project: str,
+        request: TurnRequest,
+        given: msgspec.Raw | None,
+        mint: Callable[[str], str],
+    ) -> tuple[Item, ...]:
+        if given is None:
+            return ()
+        if checks.first_byte(given) == b'"':
+            return self._intake.text(given, mint=mint)
+        values = checks.array(given, "input")
+        known = await known_items(
+            self._conversations,
+            project,
+            items.references(values, "input"),
+            conversation_id=request.conversation_id,
+        )
+        return self._intake.array(values, "input", mint=mint, known=known)
 
     async def _answer(
         self, asked: Asked, deltas: Deltas, *, first: bool, told_before: int
