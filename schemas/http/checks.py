@@ -18,13 +18,25 @@ Fields = dict[str, msgspec.Raw]
 
 NESTING_MAX = 200
 """Levels of arrays and objects in a body; a fifth of what the decoder itself can follow."""
-METADATA_PROPERTIES_MAX = 16
-METADATA_KEY_LENGTH_MAX = 64
-METADATA_VALUE_LENGTH_MAX = 512
+TOLD_LENGTH_MAX = 64
+"""Characters of a client's own value that an error repeats."""
+
+INCLUDABLE = (
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+    "reasoning.encrypted_content",
+    "message.output_text.logprobs",
+)
+"""What a request may ask to be included (contract 1.3)."""
 
 NULL = msgspec.Raw(b"null")
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
+_NAME = re.compile("[a-zA-Z0-9_-]+")
 
 _fields = msgspec.json.Decoder(Fields).decode
 _array = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -113,11 +125,48 @@ def is_null(raw: msgspec.Raw | None) -> bool:
     return raw is None or (len(raw) == len(NULL) and bytes(raw) == b"null")
 
 
-def text(raw: msgspec.Raw, param: str) -> str:
-    """A string."""
+def present(given: Fields) -> Fields:
+    """The fields that are not ``null``."""
+    return {name: raw for name, raw in given.items() if not is_null(raw)}
+
+
+def text(raw: msgspec.Raw, param: str, *, most: int | None = None) -> str:
+    """A string of at most ``most`` characters."""
     value = _any(raw)
     if not isinstance(value, str):
         raise wrong_type(param, "a string", raw)
+    if most is not None and len(value) > most:
+        raise too_long(param, most=most, length=len(value))
+    return value
+
+
+def too_long(param: str, *, most: int, length: int) -> Invalid:
+    """The error for a string of too many characters."""
+    return Invalid(
+        f"Invalid '{param}': string too long. Expected a string with maximum length {most}, "
+        f"but got a string with length {length} instead.",
+        param=param,
+        code="string_above_max_length",
+    )
+
+
+def name(raw: msgspec.Raw, param: str, *, most: int) -> str:
+    """What something may be called: 1 to ``most`` of ``A-Za-z0-9_-``."""
+    value = text(raw, param, most=most)
+    if not value:
+        raise Invalid(
+            f"Invalid '{param}': empty string. Expected a string with minimum length 1, "
+            "but got an empty string instead.",
+            param=param,
+            code="empty_string",
+        )
+    if not _NAME.fullmatch(value):
+        raise Invalid(
+            f"Invalid '{param}': string does not match pattern. Expected a string that matches "
+            f"the pattern '^{_NAME.pattern}$'.",
+            param=param,
+            code="invalid_value",
+        )
     return value
 
 
@@ -173,21 +222,54 @@ def one_of(value: str, supported: Sequence[str], param: str) -> str:
     """One of the written values."""
     if value in supported:
         return value
-    *first, last = (f"'{name}'" for name in supported)
-    comma = "," if len(first) > 1 else ""
-    listed = f"{', '.join(first)}{comma} and {last}" if first else last
     raise Invalid(
-        f"Invalid value: '{value}'. Supported values are: {listed}.",
+        f"Invalid value: '{told(value)}'. Supported values are: {listed(supported, 'and')}.",
         param=param,
         code="invalid_value",
     )
 
 
-def array(raw: msgspec.Raw, param: str, *, most: int | None = None) -> list[msgspec.Raw]:
-    """An array, its elements raw."""
+def choice(
+    raw: msgspec.Raw, param: str, *, supported: Sequence[str], expected: str | None = None
+) -> str:
+    """A string that is one of the written values; ``expected`` is what else errors call them."""
+    value = _any(raw)
+    if not isinstance(value, str):
+        raise wrong_type(param, expected or f"one of {listed(supported, 'or')}", raw)
+    return one_of(value, supported, param)
+
+
+def told(value: str) -> str:
+    """A client's own value as errors repeat it."""
+    return value if len(value) <= TOLD_LENGTH_MAX else f"{value[:TOLD_LENGTH_MAX]}..."
+
+
+def listed(names: Sequence[str], conjunction: str) -> str:
+    """Quoted names in a row: ``'a' and 'b'``; ``'a', 'b', or 'c'``."""
+    *others, last = [f"'{each}'" for each in names]
+    comma = "," if len(others) > 1 else ""
+    return f"{', '.join(others)}{comma} {conjunction} {last}" if others else last
+
+
+def array(
+    raw: msgspec.Raw,
+    param: str,
+    *,
+    least: int = 0,
+    most: int | None = None,
+    expected: str = "an array",
+) -> list[msgspec.Raw]:
+    """An array, its elements raw; ``expected`` is what errors call it."""
     if first_byte(raw) != b"[":
-        raise wrong_type(param, "an array", raw)
+        raise wrong_type(param, expected, raw)
     values = _array(raw)
+    if len(values) < least:
+        raise Invalid(
+            f"Invalid '{param}': empty array. Expected an array with minimum length {least}, "
+            "but got an empty array instead.",
+            param=param,
+            code="empty_array",
+        )
     if most is not None and len(values) > most:
         raise Invalid(
             f"Invalid '{param}': array too long. Expected an array with maximum length {most}, "
@@ -210,53 +292,36 @@ def plain(raw: msgspec.Raw) -> Any:
     return _any(raw)
 
 
-def metadata(raw: msgspec.Raw | None, param: str = "metadata") -> dict[str, str]:
-    """A metadata map within its limits; ``{}`` for null (contract 1.1)."""
-    if raw is None or is_null(raw):
-        return {}
-    if first_byte(raw) != b"{":
-        raise wrong_type(param, "a metadata object", raw)
-    given = _fields(raw)
-    if len(given) > METADATA_PROPERTIES_MAX:
-        raise Invalid(
-            f"Invalid '{param}': too many properties. Expected an object with at most "
-            f"{METADATA_PROPERTIES_MAX} properties, but got an object with {len(given)} "
-            "properties instead.",
-            param=param,
-            code="object_above_max_properties",
-        )
-    return {key: _metadata_value(key, value, param) for key, value in given.items()}
-
-
-def _metadata_value(key: str, raw: msgspec.Raw, param: str) -> str:
-    if len(key) > METADATA_KEY_LENGTH_MAX:
-        raise Invalid(
-            f"Invalid property name in '{param}': '{key[:METADATA_KEY_LENGTH_MAX]}...' is too "
-            f"long. Expected a string with maximum length {METADATA_KEY_LENGTH_MAX}, but got a "
-            f"string with length {len(key)} instead.",
-            param=f"{param}.{key}",
-            code="property_name_above_max_length",
-        )
-    value = text(raw, f"{param}.{key}")
-    if len(value) > METADATA_VALUE_LENGTH_MAX:
-        raise Invalid(
-            f"Invalid '{param}.{key}': string too long. Expected a string with maximum length "
-            f"{METADATA_VALUE_LENGTH_MAX}, but got a string with length {len(value)} instead.",
-            param=f"{param}.{key}",
-            code="string_above_max_length",
-        )
-    return value
-
-
 def named(value: str, prefix: str, param: str) -> str:
     """An id that begins with ``prefix`` and holds nothing but what ids may hold."""
     if not value.startswith(prefix) or not acceptable(value):
         raise Invalid(
-            f"Invalid '{param}': '{value[:64]}'. Expected an ID that begins with '{prefix}'.",
+            f"Invalid '{param}': '{told(value)}'. Expected an ID that begins with '{prefix}'.",
             param=param,
             code="invalid_value",
         )
     return value
+
+
+_INCLUDABLE_ENDS = [f"{value[:3]}...{value[-3:]}" for value in INCLUDABLE]
+"""Names this long are listed by their ends where a type is wrong (contract 1.4: 'pre..._id')."""
+
+
+def included(raw: msgspec.Raw, param: str = "include") -> tuple[str, ...]:
+    """What a body asks to be included."""
+    expected = f"one of {listed(_INCLUDABLE_ENDS, 'or')}"
+    return tuple(
+        choice(value, f"{param}[{index}]", supported=INCLUDABLE, expected=expected)
+        for index, value in enumerate(array(raw, param, expected=f"an array of {expected}"))
+    )
+
+
+def include(query: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """What a query asks to be included: ``include[]`` as the SDK spells it, or ``include``."""
+    values = [value for key, value in query if key in {"include[]", "include"}]
+    return tuple(
+        one_of(value, INCLUDABLE, f"include[{index}]") for index, value in enumerate(values)
+    )
 
 
 def page(query: Sequence[tuple[str, str]]) -> tuple[int, str, str | None]:

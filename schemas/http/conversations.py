@@ -2,7 +2,9 @@
 
 import msgspec
 
-from schemas.http import checks
+from schemas.http import checks, known
+from schemas.http.checks import Fields
+from schemas.http.metadata import metadata
 
 ITEMS_MAX = 20
 """Items one call may add (contract 1.1)."""
@@ -35,28 +37,35 @@ class ItemList(msgspec.Struct, frozen=True, kw_only=True):
     last_id: str | None
 
 
-def read_create(payload: bytes) -> tuple[dict[str, str], list[msgspec.Raw]]:
+def read_create(payload: bytes, *, strict: bool) -> tuple[dict[str, str], list[msgspec.Raw]]:
     """Metadata and raw items of a create; both may be absent or null."""
-    given = checks.body(payload)
+    given = _read(payload, known.CREATE_CONVERSATION, strict=strict)
     items = given.get("items")
     listed = [] if items is None or checks.is_null(items) else _items(items)
-    return checks.metadata(given.get("metadata")), listed
+    return metadata(given.get("metadata")), listed
 
 
-def read_update(payload: bytes) -> dict[str, str]:
+def read_update(payload: bytes, *, strict: bool) -> dict[str, str]:
     """The metadata map that replaces the old one."""
-    given = checks.body(payload)
+    given = _read(payload, known.UPDATE_CONVERSATION, strict=strict)
     if "metadata" not in given:
         raise checks.missing("metadata")
-    return checks.metadata(given["metadata"])
+    return metadata(given["metadata"])
 
 
-def read_items(payload: bytes) -> list[msgspec.Raw]:
+def read_items(payload: bytes, *, strict: bool) -> list[msgspec.Raw]:
     """The raw items to add."""
-    given = checks.body(payload)
+    given = _read(payload, known.CREATE_ITEMS, strict=strict)
     if "items" not in given:
         raise checks.missing("items")
     return _items(given["items"])
+
+
+def _read(payload: bytes, names: known.Names, *, strict: bool) -> Fields:
+    given = checks.body(payload)
+    if strict:
+        known.refuse_unknown(given, names)
+    return given
 
 
 def _items(raw: msgspec.Raw) -> list[msgspec.Raw]:

@@ -41,10 +41,13 @@ class DeleteItem(_Command, frozen=True, kw_only=True):
 
 
 class RequestTurn(_Command, frozen=True, kw_only=True):
-    """Admit a turn: on the line of an existing conversation, after ``parent``, or on its own."""
+    """Admit a turn: on the line of an existing conversation, after ``parent``, or on its own.
+
+    Without a ``model``: with that of its parent.
+    """
 
     response_id: str
-    model: str
+    model: str | None
     items: tuple[Item, ...]
     parameters: msgspec.Raw
     on_line: bool

@@ -192,6 +192,15 @@ def admitted(
     return before
 
 
+def model_of(state: Conversation, command: c.RequestTurn) -> str:
+    """The model an admitted turn is for."""
+    if command.model is not None:
+        return command.model
+    parent = state.turns.get(command.parent or "")
+    assert parent is not None
+    return parent.model
+
+
 def _request(
     state: Conversation, command: c.RequestTurn, conversation_id: str
 ) -> tuple[e.Event, ...]:
@@ -200,7 +209,7 @@ def _request(
     admitted(state, command, conversation_id=conversation_id)
     requested = e.TurnRequested(
         response_id=command.response_id,
-        model=command.model,
+        model=model_of(state, command),
         items=tuple(item.raw for item in command.items),
         tokens=tuple(item.tokens for item in command.items),
         parameters=command.parameters,

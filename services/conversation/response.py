@@ -11,6 +11,7 @@ from schemas.http.responses import (
     Response,
     ResponseError,
     echo,
+    tier_served,
 )
 from services.conversation.history import Turn
 
@@ -24,6 +25,7 @@ def render(turn: Turn, *, conversation_id: str) -> bytes:
     While it runs there is no output, no usage, and the service tier is ``auto``.
     """
     ended = turn.ended_at is not None
+    parameters = _parameters(turn.parameters)
     completed = turn.status == "completed"
     response = Response(
         id=turn.id,
@@ -37,11 +39,11 @@ def render(turn: Turn, *, conversation_id: str) -> bytes:
         model=turn.model,
         output=tuple(item.raw for item in turn.output),
         previous_response_id=turn.parent,
-        service_tier="default" if ended else "auto",
+        service_tier=tier_served(parameters) if ended else "auto",
         store=turn.store,
         usage=turn.usage or checks.NULL,
     )
-    return _encode(msgspec.structs.replace(response, **echo(_parameters(turn.parameters))))
+    return _encode(msgspec.structs.replace(response, **echo(parameters)))
 
 
 def _seconds(at: datetime) -> int:

@@ -113,7 +113,12 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
         policy=Policy(tokens_budget=settings.tokens_budget),
         rows_max=settings.cache_rows_max,
     )
-    crud = ConversationEndpoints(conversations, Intake(tokenizer, sealer), body_bytes_max=bytes_max)
+    crud = ConversationEndpoints(
+        conversations,
+        Intake(tokenizer, sealer),
+        body_bytes_max=bytes_max,
+        strict=settings.strict,
+    )
     responses = ResponseEndpoints(conversations, Turns(client), Deltas(client), settings)
     one, items = "/v1/conversations/{conversation_id}", "/v1/conversations/{conversation_id}/items"
     app = Starlette(

@@ -27,16 +27,17 @@ class ConversationEndpoints:
     """The eight operations of the contract's section 1.1."""
 
     def __init__(
-        self, conversations: Conversations, intake: Intake, *, body_bytes_max: int
+        self, conversations: Conversations, intake: Intake, *, body_bytes_max: int, strict: bool
     ) -> None:
-        """``body_bytes_max`` bounds every body read."""
+        """``body_bytes_max`` bounds every body read; ``strict``: unknown parameters are refused."""
         self._conversations = conversations
         self._intake = intake
         self._body_bytes_max = body_bytes_max
+        self._strict = strict
 
     async def create(self, request: Request) -> Response:
         """POST /conversations."""
-        metadata, raws = bodies.read_create(await self._body(request))
+        metadata, raws = bodies.read_create(await self._body(request), strict=self._strict)
         conversation_id = ids.conversation_id()
         items = await self._items(request, conversation_id, raws)
         command = commands.CreateConversation(metadata=metadata, items=items)
@@ -54,7 +55,7 @@ class ConversationEndpoints:
     async def update(self, request: Request) -> Response:
         """POST /conversations/{id}."""
         conversation_id = _conversation_id(request)
-        metadata = bodies.read_update(await self._body(request))
+        metadata = bodies.read_update(await self._body(request), strict=self._strict)
         granted = await self._grant(
             request, conversation_id, commands.UpdateConversation(metadata=metadata)
         )
@@ -71,7 +72,7 @@ class ConversationEndpoints:
     async def create_items(self, request: Request) -> Response:
         """POST /conversations/{id}/items."""
         conversation_id = _conversation_id(request)
-        raws = bodies.read_items(await self._body(request))
+        raws = bodies.read_items(await self._body(request), strict=self._strict)
         items = await self._items(request, conversation_id, raws)
         granted = await self._grant(request, conversation_id, commands.AddItems(items=items))
         return answers.page(items, has_more=False, sequence=granted.sequence)

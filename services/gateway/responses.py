@@ -12,6 +12,7 @@ from schemas import turn_requests
 from schemas.http import checks, stream_events
 from schemas.http import responses as bodies
 from schemas.http.checks import one_of
+from schemas.http.create_response import CreateResponse, read_create
 from schemas.http.errors import Invalid, Overloaded
 from services import clock, ids
 from services.conversation import commands
@@ -60,7 +61,7 @@ class ResponseEndpoints:
     async def create(self, request: Request) -> Response:
         """POST /responses, plain, as a stream, or in the background."""
         payload = await answers.read_body(request, bytes_max=self._settings.body_bytes_max)
-        create = bodies.read_create(payload)
+        create = read_create(payload, strict=self._settings.strict)
         stored = create.store or create.conversation is not None
         asked = _turn_request(request, payload, create, stored=stored)
         project = project_of(request)
@@ -208,7 +209,7 @@ def _after(items: Sequence[Item], order: str, after: str | None) -> Sequence[Ite
 
 
 def _turn_request(
-    request: Request, payload: bytes, create: bodies.CreateResponse, *, stored: bool
+    request: Request, payload: bytes, create: CreateResponse, *, stored: bool
 ) -> turn_requests.TurnRequest:
     overlap = one_of(
         request.headers.get(OVERLAP_HEADER, turn_requests.REJECT),

@@ -18,6 +18,8 @@ class GatewaySettings(ModelSettings, frozen=True, kw_only=True):
     """Seconds a client is kept waiting for the end of a plain turn."""
     keep_alive_s: float = 15.0
     """Seconds of silence on a stream after which a comment is sent."""
+    strict: bool = False
+    """Whether parameters nobody knows are refused instead of tolerated."""
     tokens_budget: int = 100_000
     """Tokens of a window above which it is compacted; 0: never."""
     cache_rows_max: int = 200_000

@@ -12,9 +12,20 @@ SUMMARY_INTRODUCTION = (
 )
 
 _NOT_SENT = frozenset(
-    {"background", "context_management", "metadata", "model", "store", "stream", "truncation"}
+    {
+        # How the turn is run and told, what is kept of it, and what of the history is sent.
+        *("background", "background_options", "context_management", "metadata", "store"),
+        *("stream", "truncation"),
+        # Sent by its own name.
+        "model",
+    }
 )
-"""Parameters that are about state, which is kept here and not upstream."""
+"""Parameters that are about state, which is kept here and not upstream.
+
+All others are for the upstream to judge, those nobody here has heard of included.
+"""
+_OUR_RESPONSE = "comparison_response_id"
+"""Member of ``prompt_cache_options`` that names a response the upstream has never seen."""
 
 _encode = msgspec.json.Encoder().encode
 _fields = msgspec.json.Decoder(checks.Fields).decode
@@ -22,7 +33,12 @@ _fields = msgspec.json.Decoder(checks.Fields).decode
 
 def parameters(given: checks.Fields) -> checks.Fields:
     """The parameters the upstream must judge."""
-    return {name: raw for name, raw in given.items() if name not in _NOT_SENT}
+    sent = {name: raw for name, raw in given.items() if name not in _NOT_SENT}
+    if "prompt_cache_options" in sent:
+        options = _fields(sent["prompt_cache_options"])
+        options.pop(_OUR_RESPONSE, None)
+        sent["prompt_cache_options"] = msgspec.Raw(_encode(options))
+    return sent
 
 
 def window(items: tuple[Item, ...], sealer: Sealer) -> tuple[Item, ...]:

@@ -14,12 +14,13 @@ import msgspec
 import stamina
 
 from schemas import items
-from schemas.http import checks, responses
+from schemas.http import checks
+from schemas.http.create_response import read_create
 from schemas.http.errors import ApiError, ServerFault
 from schemas.turn_requests import QUEUE, TurnRequest
 from services import clock, ids
 from services.conversation import commands
-from services.conversation.decide import admitted, before_input
+from services.conversation.decide import admitted, before_input, model_of
 from services.conversation.history import Item, Turn
 from services.conversation.refusals import AttemptSuperseded, ConversationLocked, NotCancellable
 from services.conversation.response import render
@@ -28,7 +29,7 @@ from services.journal.conversations import Conversations, Granted
 from services.journal.known_items import known_items
 from services.model import Answer, Call, Model, ModelRefused, ModelUnavailable
 from services.model.intake import Intake
-from services.responder.asked import Asked, check_target
+from services.responder.asked import Asked, check_target, unstored
 from services.responder.outcome import (
     Outcome,
     end_of,
@@ -103,10 +104,11 @@ class TurnAnswerer:
             asked = await self._read(project, request, ids.item_id, first=True)
             conversation_id = request.conversation_id
             loaded = await self._conversations.load(project, conversation_id)
-            admitted(loaded.state, asked.admission(), conversation_id=conversation_id)
+            command = asked.admission()
+            admitted(loaded.state, command, conversation_id=conversation_id)
         except ApiError as refused:
             return refusal(refused)
-        turn = asked.unstored()
+        turn = unstored(command, model=model_of(loaded.state, command))
         relay = Relay(ids.item_id)
         try:
             answer = await self._ask(asked, loaded.state, turn, relay, deltas)
@@ -147,7 +149,7 @@ class TurnAnswerer:
             Asked(
                 project=project,
                 request=request,
-                create=responses.read_create(bytes(request.body)),
+                create=read_create(bytes(request.body), strict=False),
                 items=turn.input,
             ),
             turn,
@@ -158,7 +160,7 @@ class TurnAnswerer:
     async def _read(
         self, project: str, request: TurnRequest, mint: Callable[[str], str], *, first: bool
     ) -> Asked:
-        create = responses.read_create(bytes(request.body))
+        create = read_create(bytes(request.body), strict=False)
         check_target(request, create)
         admitted_before = None if first else await self._known(project, request)
         if admitted_before is not None:

@@ -3,7 +3,8 @@
 import msgspec
 
 from schemas import ids as id_forms
-from schemas.http import checks, responses
+from schemas.http import checks
+from schemas.http.create_response import CreateResponse
 from schemas.http.errors import Invalid
 from schemas.turn_requests import TurnRequest
 from services import clock
@@ -18,7 +19,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     project: str
     request: TurnRequest
-    create: responses.CreateResponse
+    create: CreateResponse
     items: tuple[Item, ...]
 
     def admission(self) -> commands.RequestTurn:
@@ -34,23 +35,23 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
             store=create.store,
         )
 
-    def unstored(self) -> Turn:
-        """The turn itself, where no log may know of it."""
-        create = self.create
-        return Turn(
-            id=self.request.response_id,
-            status="in_progress",
-            model=create.model,
-            parameters=msgspec.Raw(_encode(create.parameters)),
-            input=self.items,
-            on_line=False,
-            parent=create.previous_response_id,
-            store=False,
-            requested_at=clock.now(),
-        )
+
+def unstored(command: commands.RequestTurn, *, model: str) -> Turn:
+    """The turn itself, where no log may know of it."""
+    return Turn(
+        id=command.response_id,
+        status="in_progress",
+        model=model,
+        parameters=command.parameters,
+        input=command.items,
+        on_line=False,
+        parent=command.parent,
+        store=False,
+        requested_at=clock.now(),
+    )
 
 
-def check_target(request: TurnRequest, create: responses.CreateResponse) -> None:
+def check_target(request: TurnRequest, create: CreateResponse) -> None:
     """The ids of a request must lead to the subject it was sent to."""
     checks.named(request.conversation_id, id_forms.CONVERSATION_PREFIX, "conversation_id")
     targets = {
