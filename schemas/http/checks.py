@@ -280,10 +280,15 @@ def array(
     return values
 
 
-def fields(raw: msgspec.Raw, param: str) -> Fields:
-    """An object, its values raw."""
+def an_object(raw: msgspec.Raw, param: str) -> None:
+    """An object, whatever is in it."""
     if first_byte(raw) != b"{":
         raise wrong_type(param, "an object", raw)
+
+
+def fields(raw: msgspec.Raw, param: str) -> Fields:
+    """An object, its values raw."""
+    an_object(raw, param)
     return _fields(raw)
 
 
@@ -303,16 +308,17 @@ def named(value: str, prefix: str, param: str) -> str:
     return value
 
 
-_INCLUDABLE_ENDS = [f"{value[:3]}...{value[-3:]}" for value in INCLUDABLE]
-"""Names this long are listed by their ends where a type is wrong (contract 1.4: 'pre..._id')."""
+_AN_INCLUDABLE = "one of " + listed([f"{one[:3]}...{one[-3:]}" for one in INCLUDABLE], "or")
+"""Names this long are told by their ends where a type is wrong (contract 1.4: 'pre..._id')."""
+_INCLUDABLES = f"an array of {_AN_INCLUDABLE}"
 
 
 def included(raw: msgspec.Raw, param: str = "include") -> tuple[str, ...]:
     """What a body asks to be included."""
-    expected = f"one of {listed(_INCLUDABLE_ENDS, 'or')}"
+    values = array(raw, param, expected=_INCLUDABLES)
     return tuple(
-        choice(value, f"{param}[{index}]", supported=INCLUDABLE, expected=expected)
-        for index, value in enumerate(array(raw, param, expected=f"an array of {expected}"))
+        choice(value, f"{param}[{index}]", supported=INCLUDABLE, expected=_AN_INCLUDABLE)
+        for index, value in enumerate(values)
     )
 
 

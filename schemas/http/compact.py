@@ -25,8 +25,7 @@ def read_compact(payload: bytes, *, strict: bool) -> CompactWindow:
     if "model" not in given:
         raise checks.missing("model")
     model = None if checks.is_null(given["model"]) else checks.text(given["model"], "model")
-    given = checks.present(given)
-    if "input" not in given and "previous_response_id" not in given:
+    if all(checks.is_null(given.get(name)) for name in ("input", "previous_response_id")):
         raise Invalid(
             'One of "input" or "previous_response_id" must be provided.',
             code="missing_required_parameter",
@@ -34,6 +33,7 @@ def read_compact(payload: bytes, *, strict: bool) -> CompactWindow:
     names = known.COMPACT if strict else None
     if names is not None:
         known.refuse_unknown(given, names)
+    given = checks.present(given)
     brought = sources.input_of(given)
     previous = sources.previous_response_of(given)
     parameters.check(given, parameters.COMPACT, names=names)

@@ -67,15 +67,14 @@ def read_create(payload: bytes, *, strict: bool) -> CreateResponse:
     given = checks.present(given)
     brought = sources.input_of(given)
     try:
-        conversation = sources.conversation_of(given)
+        conversation = sources.conversation_of(given, names=names)
         previous = sources.previous_response_of(given)
         parameters.check(given, parameters.CREATE, names=names)
         values = {name: checks.plain(given[name]) for name in _MEANT if name in given}
         _check_combinations(values)
-        sources.refuse_two(conversation, previous)
+        sources.refuse_two(given)
         sources.refuse_prompt(given)
-        if conversation is None and previous is None and sources.empty(brought):
-            raise sources.nothing()
+        sources.refuse_nothing(given)
     except ApiError:
         # The contract checks items before all of this. Reading them is left to whoever runs the
         # turn, so they are looked at here only when there is something else to say.

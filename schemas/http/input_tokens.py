@@ -22,16 +22,17 @@ def read_input_tokens(payload: bytes, *, strict: bool) -> CountInputTokens:
 
     ``strict``: parameters nobody knows are refused.
     """
-    given = checks.present(checks.body(payload))
+    given = checks.body(payload)
     names = known.INPUT_TOKENS if strict else None
     if names is not None:
         known.refuse_unknown(given, names)
+    given = checks.present(given)
     model = checks.text(given["model"], "model") if "model" in given else None
     brought = sources.input_of(given)
-    conversation = sources.conversation_of(given)
+    conversation = sources.conversation_of(given, names=names)
     previous = sources.previous_response_of(given)
     parameters.check(given, parameters.INPUT_TOKENS, names=names)
-    sources.refuse_two(conversation, previous)
+    sources.refuse_two(given)
     return CountInputTokens(
         model=model,
         input=brought,

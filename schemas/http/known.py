@@ -13,20 +13,20 @@ from schemas.http import checks
 from schemas.http.checks import Fields
 from schemas.http.errors import Invalid
 
-Names: TypeAlias = "Mapping[str, Names | None]"
-"""Names of an object's members, each with those inside it; ``None``: whatever is inside."""
+Names: TypeAlias = Mapping[str, "Names"]
+"""Names of an object's members, each with those inside it; with none: whatever is inside."""
 
 DISTANCE_MAX = 2
 """Letters a name may be off for another one to be suggested."""
 
 
-def _leaves(*names: str) -> dict[str, Names | None]:
-    return dict.fromkeys(names)
+def _leaves(*names: str) -> dict[str, Names]:
+    return {name: {} for name in names}
 
 
 _FORMAT = _leaves("type", "name", "schema", "strict", "description")
 _REASONING = _leaves("effort", "summary", "context", "mode", "generate_summary")
-_TEXT: Names = {"format": _FORMAT, "verbosity": None}
+_TEXT: Names = {"format": _FORMAT, "verbosity": {}}
 _IMAGE = _leaves("context_compression")
 _CONVERSATION = _leaves("id")
 _MODERATED = _leaves("mode")
@@ -45,7 +45,7 @@ CREATE_RESPONSE: Names = {
     "text": _TEXT,
     "reasoning": _REASONING,
     "prompt_cache_options": _leaves("mode", "ttl", "comparison_response_id", "prewarm"),
-    "moderation": {"model": None, "policy": {"input": _MODERATED, "output": _MODERATED}},
+    "moderation": {"model": {}, "policy": {"input": _MODERATED, "output": _MODERATED}},
     "image": _IMAGE,
     "access_programs": _leaves("cyber"),
 }
@@ -74,9 +74,9 @@ def refuse_unknown(given: Fields, names: Names, *, place: str = "") -> None:
             raise _unknown(name, given, names, place)
 
 
-def refuse_unknown_inside(raw: msgspec.Raw, names: Names | None, param: str) -> None:
+def refuse_unknown_inside(raw: msgspec.Raw, names: Names, param: str) -> None:
     """As `refuse_unknown` for all that is inside an object, or inside each object of an array."""
-    if names is None:
+    if not names:
         return
     match checks.first_byte(raw):
         case b"[":

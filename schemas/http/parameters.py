@@ -26,6 +26,11 @@ SERVICE_TIERS = ("auto", "default", "flex", "scale", "priority", "fast", "ultraf
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 COMPLETION_WINDOWS = ("soonest", "2h", "8h")
 
+_FORMAT: dict[str, Check] = {"strict": checks.boolean, "description": checks.text}
+_FUNCTION: dict[str, Check] = {**_FORMAT, "parameters": checks.an_object}
+_COMPACTION: dict[str, Check] = {
+    "compact_threshold": partial(checks.integer, least=COMPACT_THRESHOLD_MIN)
+}
 _EFFORT = f"one of one of {checks.listed(EFFORTS, 'or')} or integer"
 """What the API this stands in for says in so many words."""
 
@@ -40,23 +45,25 @@ def check(given: Fields, rules: Mapping[str, Check], *, names: known.Names | Non
 
     With ``names``, members these do not list are refused inside of parameters too.
     """
-    for name, rule in rules.items():
-        raw = given.get(name)
-        if raw is None:
-            continue
-        if names is not None:
-            known.refuse_unknown_inside(raw, names[name], name)
-        rule(raw, name)
+    for name in rules:
+        if name in given:
+            if names is not None:
+                known.refuse_unknown_inside(given[name], names[name], name)
+            rules[name](given[name], name)
 
 
 def _object(raw: msgspec.Raw, param: str, /, **rules: Check) -> Fields:
     """An object, the members that are there checked."""
     members = checks.fields(raw, param)
+    _check_members(members, param, rules)
+    return members
+
+
+def _check_members(members: Fields, param: str, rules: Mapping[str, Check]) -> None:
     for name, rule in rules.items():
         value = members.get(name)
         if value is not None and not checks.is_null(value):
             rule(value, f"{param}.{name}")
-    return members
 
 
 def _member(members: Fields, param: str, name: str) -> tuple[msgspec.Raw, str]:
@@ -74,7 +81,7 @@ def _format(raw: msgspec.Raw, param: str) -> None:
     if kind == "json_schema":
         checks.name(*_member(members, param, "name"), most=FORMAT_NAME_LENGTH_MAX)
         checks.fields(*_member(members, param, "schema"))
-        _object(raw, param, strict=checks.boolean, description=checks.text)
+        _check_members(members, param, _FORMAT)
 
 
 def _tools(raw: msgspec.Raw, param: str) -> None:
@@ -87,13 +94,7 @@ def _tool(raw: msgspec.Raw, param: str) -> None:
     match checks.text(*_member(members, param, "type")):
         case "function":
             checks.name(*_member(members, param, "name"), most=FUNCTION_NAME_LENGTH_MAX)
-            _object(
-                raw,
-                param,
-                description=checks.text,
-                parameters=checks.fields,
-                strict=checks.boolean,
-            )
+            _check_members(members, param, _FUNCTION)
         case "custom":
             checks.text(*_member(members, param, "name"))
         case "mcp":
@@ -133,9 +134,7 @@ def _context_management(raw: msgspec.Raw, param: str) -> None:
             raise Invalid(
                 f"Unsupported context_management type: '{checks.told(kind)}'.", param=param
             )
-        _object(
-            value, place, compact_threshold=partial(checks.integer, least=COMPACT_THRESHOLD_MIN)
-        )
+        _check_members(members, place, _COMPACTION)
 
 
 def _prompt(raw: msgspec.Raw, param: str) -> None:

@@ -8,13 +8,13 @@ import re
 import msgspec
 
 from schemas import ids
-from schemas.http import checks
+from schemas.http import checks, known
 from schemas.http.checks import Fields
 from schemas.http.errors import Invalid, NotFound
 
 INPUT_LENGTH_MAX = 10_485_760
 
-_NOTHING = re.compile(rb'\[\s*\]|""')
+_NOTHING = re.compile(rb'\[\s*\]|""|null')
 
 
 def input_of(given: Fields) -> msgspec.Raw | None:
@@ -32,18 +32,21 @@ def input_of(given: Fields) -> msgspec.Raw | None:
     return raw
 
 
-def conversation_of(given: Fields) -> str | None:
-    """The conversation a request continues, named by its id or by an object with it."""
+def conversation_of(given: Fields, *, names: known.Names | None) -> str | None:
+    """The conversation a request continues, named by its id or by an object with nothing but it."""
     raw = given.get("conversation")
     if raw is None:
         return None
-    if checks.first_byte(raw) == b"{":
-        members = checks.fields(raw, "conversation")
-        if "id" not in members:
-            raise checks.missing("conversation.id")
-        value = checks.text(members["id"], "conversation.id")
-    else:
-        value = checks.text(raw, "conversation")
+    if checks.first_byte(raw) != b"{":
+        return checks.named(
+            checks.text(raw, "conversation"), ids.CONVERSATION_PREFIX, "conversation"
+        )
+    if names is not None:
+        known.refuse_unknown_inside(raw, names["conversation"], "conversation")
+    members = checks.fields(raw, "conversation")
+    if "id" not in members:
+        raise checks.missing("conversation.id")
+    value = checks.text(members["id"], "conversation.id")
     return checks.named(value, ids.CONVERSATION_PREFIX, "conversation")
 
 
@@ -56,9 +59,9 @@ def previous_response_of(given: Fields) -> str | None:
     return checks.named(value, ids.RESPONSE_PREFIX, "previous_response_id")
 
 
-def refuse_two(conversation: str | None, previous_response_id: str | None) -> None:
+def refuse_two(given: Fields) -> None:
     """Raise if a request would continue a conversation and follow a response."""
-    if conversation is not None and previous_response_id is not None:
+    if "conversation" in given and "previous_response_id" in given:
         raise Invalid(
             "Mutually exclusive parameters: ''. Ensure you are only providing one of: "
             "'pre..._id' or 'conversation'.",
@@ -77,9 +80,12 @@ def refuse_prompt(given: Fields) -> None:
         raise NotFound(f"Prompt with id '{checks.told(wanted)}' not found.")
 
 
-def empty(given: msgspec.Raw | None) -> bool:
-    """Whether an input brings nothing."""
-    return given is None or _NOTHING.fullmatch(bytes(given)) is not None
+def refuse_nothing(given: Fields) -> None:
+    """Raise if there is no history and the input is empty."""
+    if "conversation" in given or "previous_response_id" in given:
+        return
+    if _NOTHING.fullmatch(bytes(given.get("input", checks.NULL))):
+        raise nothing()
 
 
 def nothing() -> Invalid:

@@ -1,10 +1,12 @@
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
+from openai.types.responses import Response
 
-from services.conversation.history import Turn
+from services.conversation.history import Turn, item_of
 from services.conversation.response import render
 from tests.builders import AT, CONVERSATION_ID, message, raw, said, usage
 
@@ -166,6 +168,104 @@ ECHOED = {
 }
 
 
+SAMPLES = {
+    path.stem: json.loads(path.read_text())
+    for path in (Path(__file__).parents[1] / "contract" / "samples").glob("response_*.json")
+    if '"created_at"' in path.read_text()
+}
+"""Every Response object among the contract's samples."""
+
+
+def turn_of(sample):
+    """The turn a sample of the contract is the public face of."""
+    at = datetime.fromtimestamp(sample["created_at"], UTC)
+    running = sample["status"] in ("queued", "in_progress")
+    given = {name: sample[name] for name in (*ECHOED, "background") if sample[name] is not None}
+    return Turn(
+        id=sample["id"],
+        status=sample["status"],
+        model=sample["model"],
+        parameters=raw(given),
+        input=(),
+        on_line=sample["conversation"] is not None,
+        parent=sample["previous_response_id"],
+        store=sample["store"],
+        requested_at=at,
+        output=tuple(item_of(raw(item), 1) for item in sample["output"]),
+        usage=raw(sample["usage"]) if sample["usage"] else None,
+        reason=(sample["incomplete_details"] or {}).get("reason"),
+        error_code=(sample["error"] or {}).get("code"),
+        error_message=(sample["error"] or {}).get("message"),
+        ended_at=None if running else at + timedelta(seconds=2),
+    )
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_sample_of_the_contract_is_rendered_as_it_is(name):
+    sample = SAMPLES[name]
+    conversation_id = (sample["conversation"] or {"id": CONVERSATION_ID})["id"]
+    rendered = render(turn_of(sample), conversation_id=conversation_id)
+    assert json.dumps(json.loads(rendered)) == json.dumps(sample)
+
+
+EVERYTHING = {
+    **ECHOED,
+    "background": True,
+    "frequency_penalty": -0.5,
+    "presence_penalty": 1,
+    "prompt_cache_options": {"ttl": "12h", "prewarm": True, "comparison_response_id": "resp_1"},
+    "reasoning": {"effort": "xhigh", "context": "all_turns", "mode": "pro", "summary": None},
+    "text": {
+        "format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}},
+        "verbosity": None,
+    },
+    "service_tier": "fast",
+}
+
+
+@pytest.mark.parametrize("status", ["in_progress", "completed", "incomplete", "failed"])
+@pytest.mark.parametrize("parameters", [{}, EVERYTHING], ids=["defaults", "everything"])
+def test_the_sdk_takes_every_response_at_its_word(status, parameters):
+    rendered = render(turn(status, parameters=parameters), conversation_id=CONVERSATION_ID)
+    read = Response.model_validate_json(rendered, strict=True)
+    assert read.model_extra is not None
+    assert set(read.model_extra) == {"frequency_penalty", "presence_penalty", "store"}
+
+
+def test_what_was_asked_for_is_shown_whole_and_nothing_else():
+    shown_as = {
+        "background": True,
+        "frequency_penalty": -0.5,
+        "presence_penalty": 1,
+        "prompt_cache_options": {
+            "mode": "implicit",
+            "ttl": "12h",
+            "comparison_response_id": "resp_1",
+        },
+        "service_tier": "priority",
+        "moderation": None,
+    }
+    hosted = {"moderation": {"model": "m"}, "image": {}, "access_programs": {}, "include": []}
+    asked = turn(parameters={**EVERYTHING, **hosted, "stream": True, "background_options": {}})
+    assert shown(asked, *shown_as) == shown_as
+    rendered = json.loads(render(asked, conversation_id=CONVERSATION_ID))
+    place = KEYS.index("prompt_cache_retention")
+    assert list(rendered) == [*KEYS[:place], "prompt_cache_options", *KEYS[place:]]
+
+
+@pytest.mark.parametrize(
+    ("asked", "served"),
+    [("auto", "default"), ("default", "default"), ("flex", "flex"), ("fast", "priority")],
+)
+def test_the_service_tier_is_open_until_the_end(asked, served):
+    assert shown(turn("in_progress", parameters={"service_tier": asked}), "service_tier") == {
+        "service_tier": "auto"
+    }
+    assert shown(turn(parameters={"service_tier": asked}), "service_tier") == {
+        "service_tier": served
+    }
+
+
 def test_parameters_are_repeated_as_they_came():
     assert shown(turn(parameters=ECHOED), *ECHOED) == ECHOED
 
@@ -191,6 +291,11 @@ def test_a_number_is_repeated_in_its_own_spelling():
             "reasoning",
             {"summary": "auto", "context": "auto"},
             {"effort": None, "summary": "auto", "context": "auto"},
+        ),
+        (
+            "text",
+            {"format": None, "verbosity": None},
+            {"format": {"type": "text"}, "verbosity": "medium"},
         ),
     ],
 )

@@ -3,7 +3,7 @@ import json
 import msgspec
 import pytest
 
-from schemas.http import responses
+from schemas.http.create_response import read_create
 from schemas.http.errors import ApiError
 from services.conversation.history import Item, item_of
 from services.model import messages
@@ -220,7 +220,7 @@ def test_a_simple_format_is_passed_on_and_an_absent_one_is_not():
 )
 def test_parameters_that_passed_the_door_do_not_break_their_respelling(wrong):
     try:
-        read = responses.read_create(bytes(raw({"model": "m", "input": "x", **wrong})))
+        read = read_create(bytes(raw({"model": "m", "input": "x", **wrong})), strict=False)
     except ApiError:
         return
     assert isinstance(messages.parameters(read.parameters), dict)

@@ -51,6 +51,7 @@ def test_parameters_about_state_are_kept_from_the_upstream():
         name: raw(1)
         for name in (
             "background",
+            "background_options",
             "context_management",
             "metadata",
             "model",
@@ -66,4 +67,11 @@ def test_parameters_about_state_are_kept_from_the_upstream():
         "temperature": raw(1),
         "tools": raw(1),
         "unheard_of": raw(1),
+    }
+
+
+def test_a_response_of_ours_is_not_named_to_the_upstream():
+    options = {"mode": "explicit", "comparison_response_id": "resp_1", "ttl": "30m"}
+    assert parameters({"prompt_cache_options": raw(options)}) == {
+        "prompt_cache_options": raw({"mode": "explicit", "ttl": "30m"})
     }

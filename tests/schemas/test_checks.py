@@ -14,8 +14,9 @@ from schemas.http.errors import (
     ServerFault,
     TooLarge,
 )
+from schemas.http.metadata import metadata
 from tests.builders import PROPERTY, raw
-from tests.schemas.answers import invalid, refusal
+from tests.schemas.answers import invalid, refusal, unsupported
 
 BAD_JSON = (
     "Invalid body: failed to parse JSON value. Please check the value to ensure it is valid JSON. "
@@ -254,12 +255,12 @@ METADATA = [
 
 @pytest.mark.parametrize(("value", "message", "param", "code"), METADATA)
 def test_metadata_beyond_its_limits_is_refused(value, message, param, code):
-    assert refusal(checks.metadata, raw(value)) == invalid(message, param=param, code=code)
+    assert refusal(metadata, raw(value)) == invalid(message, param=param, code=code)
 
 
 def test_a_metadata_key_that_is_too_long_is_shortened_in_the_answer():
     key = "k" * 70
-    status, body = refusal(checks.metadata, raw({key: "v"}))
+    status, body = refusal(metadata, raw({key: "v"}))
     shortened = body["error"]["message"].partition("': '")[2].partition("' is")[0]
     assert shortened.startswith("kkkk")
     assert len(shortened) < 70
@@ -273,8 +274,8 @@ def test_a_metadata_key_that_is_too_long_is_shortened_in_the_answer():
 
 def test_metadata_at_its_limits_is_taken():
     largest = {f"{number:064}": "é" * 512 for number in range(16)}
-    assert checks.metadata(raw(largest)) == largest
-    assert checks.metadata(raw(None)) == checks.metadata(None) == {}
+    assert metadata(raw(largest)) == largest
+    assert metadata(raw(None)) == metadata(None) == {}
 
 
 def test_an_id_begins_with_its_prefix():
@@ -289,9 +290,39 @@ def test_an_id_begins_with_its_prefix():
 @pytest.mark.parametrize("value", ["conv_.", "conv_*", "conv_>", "conv_ ", "conv_" + "x" * 60])
 def test_an_id_that_could_be_no_subject_is_refused(value):
     assert refusal(checks.named, value, "conv", "conversation_id") == invalid(
-        f"Invalid 'conversation_id': '{value[:64]}'. Expected an ID that begins with 'conv'.",
+        f"Invalid 'conversation_id': '{checks.told(value)}'. "
+        "Expected an ID that begins with 'conv'.",
         param="conversation_id",
         code="invalid_value",
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "included"),
+    [
+        ([], ()),
+        ([("limit", "1"), ("order", "asc")], ()),
+        ([("include[]", "web_search_call.results")], ("web_search_call.results",)),
+        ([("include", "web_search_call.results")], ("web_search_call.results",)),
+        (
+            [
+                ("include[]", "reasoning.encrypted_content"),
+                ("include[]", "file_search_call.results"),
+            ],
+            ("reasoning.encrypted_content", "file_search_call.results"),
+        ),
+        ([("include[]", value) for value in checks.INCLUDABLE], checks.INCLUDABLE),
+    ],
+)
+def test_a_query_asks_with_brackets_or_without(query, included):
+    assert checks.include(query) == included
+
+
+@pytest.mark.parametrize("name", ["include", "include[]"])
+def test_what_cannot_be_included_is_answered_with_all_that_can(name):
+    query = [(name, "web_search_call.results"), (name, "everything")]
+    assert refusal(checks.include, query) == unsupported(
+        "include[1]", "everything", checks.listed(checks.INCLUDABLE, "and")
     )
 
 
