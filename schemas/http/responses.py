@@ -18,11 +18,12 @@ class RetrieveResponse(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     starting_after: int | None = None
     include_obfuscation: bool = False
+    include: tuple[str, ...] = ()
 
 
 def read_retrieve(query: Sequence[tuple[str, str]]) -> RetrieveResponse:
     """The query of ``GET /responses/{id}``."""
-    read = RetrieveResponse()
+    read = RetrieveResponse(include=checks.include(query))
     for name, value in query:
         match name:
             case "stream":

@@ -40,6 +40,26 @@ def setting(
     )
 
 
+def switch(field: str, text: str) -> Callable[[Decorated], Decorated]:
+    """The option of a settings field that is true or false: there or not."""
+    variable = settings.PREFIX + field.upper()
+
+    def record(_context: click.Context, _option: click.Parameter, value: object) -> None:
+        if value is not None:
+            settings.override({variable: str(value).lower()})
+
+    return click.option(
+        "--" + field.replace("_", "-"),
+        help=text,
+        is_flag=True,
+        default=None,
+        envvar=variable,
+        show_envvar=True,
+        expose_value=False,
+        callback=record,
+    )
+
+
 def together(
     *options: Callable[[Decorated], Decorated],
 ) -> Callable[[Decorated], Decorated]:
@@ -71,6 +91,7 @@ tokens_budget = setting(
     "Tokens of a conversation above which it is compacted; 0 for never.",
     kind=click.IntRange(min=0),
 )
+strict = switch("strict", "Refuse parameters nobody knows, which are tolerated otherwise.")
 model = together(
     setting("model_url", "OpenAI-compatible server, with its /v1.", default="OpenAI's own"),
     setting("model_key", "Key for the model; the variable keeps it out of process lists."),

@@ -25,6 +25,7 @@ Example:
 @options.port
 @options.model
 @options.tokens_budget
+@options.strict
 @options.log_level
 def gateway() -> None:
     """Run the HTTP door: OpenAI-compatible in, turn requests out. Any number may run."""

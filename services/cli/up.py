@@ -98,6 +98,7 @@ Examples:
 @options.data_dir
 @options.model
 @options.tokens_budget
+@options.strict
 @options.log_level
 def up() -> None:
     """Start everything on this machine and stay up until Ctrl-C."""

@@ -5,8 +5,10 @@ from typing import Any
 
 import msgspec
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from schemas.deltas import SEQUENCE_HEADER
 from schemas.http.conversations import ItemList
@@ -15,6 +17,8 @@ from services.conversation.history import Item
 from services.journal import JournalUnavailable
 
 log = structlog.get_logger()
+
+METHOD_NOT_ALLOWED = 405
 
 _encode = msgspec.json.Encoder().encode
 
@@ -91,9 +95,28 @@ async def on_fault(_request: Request, _fault: Exception) -> Response:
     )
 
 
-async def on_unknown_url(request: Request, _fault: Exception) -> Response:
-    """Neither path nor method is known."""
-    return raw(ApiError(f"Invalid URL ({request.method} {request.url.path})").body(), status=404)
+async def on_unknown_url(request: Request, fault: Exception) -> Response:
+    """No such path, or not with this method."""
+    assert isinstance(fault, HTTPException)
+    method, path = request.method, request.url.path
+    if fault.status_code != METHOD_NOT_ALLOWED:
+        return raw(ApiError(f"Invalid URL ({method} {path})").body(), status=404)
+    wrong = ApiError(
+        f"Not allowed to {method} on {path}. "
+        "(HINT: Perhaps you meant to use a different HTTP method?)"
+    )
+    answer = raw(wrong.body(), status=METHOD_NOT_ALLOWED)
+    answer.headers["Allow"] = ", ".join(_allowed(request))
+    return answer
+
+
+def _allowed(request: Request) -> list[str]:
+    """Methods of every route that has the path."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return sorted(found)
 
 
 def path_id(request: Request, name: str) -> str:

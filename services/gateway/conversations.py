@@ -73,6 +73,7 @@ class ConversationEndpoints:
         """POST /conversations/{id}/items."""
         conversation_id = _conversation_id(request)
         raws = bodies.read_items(await self._body(request), strict=self._strict)
+        checks.include(request.query_params.multi_items())
         items = await self._items(request, conversation_id, raws)
         granted = await self._grant(request, conversation_id, commands.AddItems(items=items))
         return answers.page(items, has_more=False, sequence=granted.sequence)
@@ -80,7 +81,9 @@ class ConversationEndpoints:
     async def list_items(self, request: Request) -> Response:
         """GET /conversations/{id}/items."""
         conversation_id = _conversation_id(request)
-        limit, order, after = checks.page(request.query_params.multi_items())
+        query = request.query_params.multi_items()
+        limit, order, after = checks.page(query)
+        checks.include(query)
         loaded = await self._visible(request, conversation_id)
         items = _listed(loaded.state, limit + 1, order, after)
         return answers.page(items[:limit], has_more=len(items) > limit, sequence=loaded.sequence)
@@ -88,6 +91,7 @@ class ConversationEndpoints:
     async def retrieve_item(self, request: Request) -> Response:
         """GET /conversations/{id}/items/{item_id}."""
         conversation_id, item_id = _conversation_id(request), answers.path_id(request, "item_id")
+        checks.include(request.query_params.multi_items())
         loaded = await self._visible(request, conversation_id)
         item = loaded.state.item(item_id)
         if item is None:

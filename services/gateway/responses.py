@@ -119,7 +119,9 @@ class ResponseEndpoints:
     async def list_input_items(self, request: Request) -> Response:
         """GET /responses/{id}/input_items: what the model was sent, history first."""
         response_id, conversation_id = _ids(request)
-        limit, order, after = checks.page(request.query_params.multi_items())
+        query = request.query_params.multi_items()
+        limit, order, after = checks.page(query)
+        checks.include(query)
         loaded = await self._conversations.load(project_of(request), conversation_id)
         turn = readable_response(loaded.state, response_id)
         if turn is None:
@@ -238,7 +240,8 @@ def _turn_request(
 
 
 def _ids(request: Request) -> tuple[str, str]:
-    response_id = answers.path_id(request, "response_id")
+    name = "response_id"
+    response_id = checks.named(answers.path_id(request, name), id_forms.RESPONSE_PREFIX, name)
     conversation_id = id_forms.conversation_of(response_id)
     if conversation_id is None:
         raise ResponseUnknown(response_id)

@@ -2,6 +2,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import json, sys
 import click
@@ -12,6 +14,7 @@ from services.cli import options
 @options.nats_url
 @options.port
 @options.model
+@options.strict
 def show():
     mine = {k: v for k, v in settings.inherited().items() if k.startswith("TURNLOG_")}
     print(json.dumps(mine))
@@ -46,6 +49,19 @@ def test_an_option_wins_over_the_variable():
         "TURNLOG_NATS_URL": "nats://option",
         "TURNLOG_MODEL_URL": "http://kept",
     }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "strict"),
+    [
+        (["--strict"], {}, "true"),
+        (["--strict"], {"TURNLOG_STRICT": "false"}, "true"),
+        ([], {"TURNLOG_STRICT": "true"}, "true"),
+        ([], {"TURNLOG_STRICT": "0"}, "false"),
+    ],
+)
+def test_a_switch_is_there_or_not(arguments, variables, strict):
+    assert environment_after(*arguments, **variables) == {"TURNLOG_STRICT": strict}
 
 
 def test_what_is_not_given_is_not_set():
