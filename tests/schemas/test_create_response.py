@@ -413,7 +413,7 @@ REFUSED = [
     (
         {"background": True, "store": False},
         invalid(
-            "Unsupported parameter: 'background' is only supported when 'store' is enabled.",
+            "Unsupported parameter: 'background' needs the response to be stored.",
             param="background",
             code="unsupported_parameter",
         ),
