@@ -444,10 +444,10 @@ def output_of(call_id: str, output: str) -> dict[str, Any]:
 
 
 @contextmanager
-def another_gateway(running: Running) -> Iterator[str]:
+def another_gateway(running: Running, **variables: str) -> Iterator[str]:
     """URL of a gateway more on the same log, once it can serve; it is stopped at the end."""
     port = free_port()
-    child = running.beside("gateway", port=str(port), tokens_budget="0")
+    child = running.beside("gateway", port=str(port), tokens_budget="0", **variables)
     url = f"http://127.0.0.1:{port}"
 
     def serves() -> bool:
