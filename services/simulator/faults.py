@@ -82,7 +82,8 @@ class HttpError(msgspec.Struct, frozen=True, kw_only=True):
         elif self.status >= 500:  # noqa: PLR2004
             kind, message = "server_error", message or SERVER_ERROR
         message = message or f"The simulator was told to answer {self.status}."
-        return Error(message=message, type=kind, code=code)
+        param = "input" if code == "context_length_exceeded" else None
+        return Error(message=message, type=kind, param=param, code=code)
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):

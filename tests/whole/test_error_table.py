@@ -594,6 +594,12 @@ STATE = (
         error=absent("Prompt", "pmpt_x"),
     ),
     of_turn("model", sampled("model_not_found"), model="nope", store=False),
+    of_turn(
+        "too long for the model",
+        sampled("context_length_exceeded"),
+        input="[[error 400 context_length_exceeded]]",
+        store=False,
+    ),
     of_rules(
         "item reference",
         sampled("item_reference_not_found"),
@@ -690,6 +696,7 @@ OTHERS = (
         query={"stream": "perhaps"},
         error=wrong("stream", "a boolean", "a string"),
     ),
+    of_turn("too often", sampled("rate_limited"), input="[[error 429]]", store=False),
     Case(
         name="delete a running response",
         method="DELETE",
