@@ -5,6 +5,7 @@ and back in the Response.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from schemas import items
 from schemas.http import checks, known, parameters, sources
 from schemas.http.checks import Fields
-from schemas.http.errors import ApiError, Invalid
+from schemas.http.errors import ApiError, Invalid, NotFound
 
 STATE_FIELDS = frozenset(
     {"input", "conversation", "previous_response_id", "stream_options", "store"}
@@ -150,7 +151,10 @@ def _check_combinations(values: dict[str, Any]) -> None:
 
 
 def _check_items(brought: msgspec.Raw | None) -> None:
-    if brought is not None and checks.first_byte(brought) == b"[":
+    """Raise for an item that cannot be; what items refer to is not looked up."""
+    if brought is None or checks.first_byte(brought) != b"[":
+        return
+    with suppress(NotFound):
         items.from_array(
             checks.array(brought, "input"),
             "input",

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from schemas import events as e
@@ -163,6 +164,17 @@ def test_a_parent_must_be_a_stored_response_that_has_ended(history, why):
         "previous_response_not_found",
         f"Previous response with id 'resp_1' {why}.",
     )
+
+
+def test_a_turn_that_names_no_model_goes_on_with_that_of_its_parent():
+    asked = requested("resp_1", message("msg_1"), on_line=False)
+    answered = msgspec.structs.replace(completed("resp_1", said("msg_2")), model="simulator-2")
+    child = request("resp_2", message("msg_3"), on_line=False, parent="resp_1")
+    admitted = requested("resp_2", message("msg_3"), on_line=False, parent="resp_1")
+
+    given(created(hidden=True), asked, answered).when(
+        msgspec.structs.replace(child, model=None)
+    ).then(msgspec.structs.replace(admitted, model="simulator-2"))
 
 
 def test_deleting_a_parent_leaves_its_children_their_history():

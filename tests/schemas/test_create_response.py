@@ -643,6 +643,7 @@ FIRST = [
     ({**MODEL, "input": 5, "conversation": "x", "temperature": 9}, "input"),
     ({**MODEL, "input": TWICE_ID, "conversation": "x", "temperature": 9}, "input[0].id"),
     ({**MODEL, "input": TWICE_ID, "conversation": "conv_1", "prompt": {"id": "p"}}, "input[0].id"),
+    ({**MODEL, "input": [{"type": "item_reference", "id": "rs_1"}], "include": 5}, "include"),
     ({**MODEL, "conversation": "x", "previous_response_id": "x", "include": 5}, "conversation"),
     ({**MODEL, "previous_response_id": "x", "include": 5}, "previous_response_id"),
     (
