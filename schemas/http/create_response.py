@@ -5,7 +5,6 @@ and back in the Response.
 """
 
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -13,7 +12,7 @@ import msgspec
 from schemas import items
 from schemas.http import checks, known, parameters, sources
 from schemas.http.checks import Fields
-from schemas.http.errors import ApiError, Invalid, NotFound
+from schemas.http.errors import ApiError, Invalid
 
 STATE_FIELDS = frozenset(
     {"input", "conversation", "previous_response_id", "stream_options", "store"}
@@ -151,13 +150,14 @@ def _check_combinations(values: dict[str, Any]) -> None:
 
 
 def _check_items(brought: msgspec.Raw | None) -> None:
-    """Raise for an item that cannot be; what items refer to is not looked up."""
+    """Raise for an item that cannot be; what it refers to, or is encrypted, is not looked up."""
     if brought is None or checks.first_byte(brought) != b"[":
         return
-    with suppress(NotFound):
-        items.from_array(
-            checks.array(brought, "input"),
-            "input",
-            mint=lambda prefix: prefix,
-            accept=lambda _blob, _item_id: None,
-        )
+    values, _ = items.without_trigger(checks.array(brought, "input"), "input")
+    items.from_array(
+        values,
+        "input",
+        mint=lambda prefix: prefix,
+        accept=lambda _blob, _item_id: None,
+        known=dict.fromkeys(items.references(values, "input"), checks.NULL),
+    )

@@ -232,7 +232,7 @@ STANDARD_ONLY = invalid(
     param=WINDOW,
     code="invalid_value",
 )
-TWICE_ID = [{"role": "user", "content": "x", "id": "fc_1"}]
+MISNAMED = [{"role": "user", "content": "x", "id": "fc_1"}]
 
 
 def named(param, value, prefix):
@@ -637,13 +637,16 @@ def test_the_same_wrong_request_yields_the_same_error_whatever_the_order_of_its_
     assert body["error"]["param"] == next(name for name in WRONG if name in names)
 
 
+REFERRING = [{"type": "item_reference", "id": "rs_1"}]
 FIRST = [
     ({}, "model"),
     ({"model": "m", "temperature": 9}, None),
     ({**MODEL, "input": 5, "conversation": "x", "temperature": 9}, "input"),
-    ({**MODEL, "input": TWICE_ID, "conversation": "x", "temperature": 9}, "input[0].id"),
-    ({**MODEL, "input": TWICE_ID, "conversation": "conv_1", "prompt": {"id": "p"}}, "input[0].id"),
-    ({**MODEL, "input": [{"type": "item_reference", "id": "rs_1"}], "include": 5}, "include"),
+    ({**MODEL, "input": MISNAMED, "conversation": "x", "temperature": 9}, "input[0].id"),
+    ({**MODEL, "input": MISNAMED, "conversation": "conv_1", "prompt": {"id": "p"}}, "input[0].id"),
+    ({**MODEL, "input": REFERRING, "include": 5}, "include"),
+    ({**MODEL, "input": [*REFERRING, *MISNAMED], "include": 5}, "input[1].id"),
+    ({**MODEL, "input": [*REFERRING, {"type": "compaction_trigger"}], "include": 5}, "include"),
     ({**MODEL, "conversation": "x", "previous_response_id": "x", "include": 5}, "conversation"),
     ({**MODEL, "previous_response_id": "x", "include": 5}, "previous_response_id"),
     (
