@@ -17,6 +17,13 @@ class CountInputTokens(msgspec.Struct, frozen=True, kw_only=True):
     parameters: Fields
 
 
+class InputTokens(msgspec.Struct, frozen=True, kw_only=True):
+    """Size of the whole rendered prompt, in model tokens."""
+
+    object: str = "response.input_tokens"
+    input_tokens: int
+
+
 def read_input_tokens(payload: bytes, *, strict: bool) -> CountInputTokens:
     """The request in a body, every field of which may be absent or null.
 

@@ -178,17 +178,35 @@ def admitted(
     state: Conversation, command: c.RequestTurn, *, conversation_id: str
 ) -> tuple[Item, ...]:
     """The window a turn would start from, its input left out; raises `Refused`."""
-    if command.on_line:
+    if command.on_line and visible(state) and state.turn_on_line is not None:
+        raise ConversationLocked
+    return window_of(
+        state,
+        command.items,
+        conversation_id=conversation_id,
+        on_line=command.on_line,
+        parent=command.parent,
+    )
+
+
+def window_of(
+    state: Conversation,
+    items: Sequence[Item],
+    *,
+    conversation_id: str,
+    on_line: bool,
+    parent: str | None,
+) -> tuple[Item, ...]:
+    """The window ``items`` would be sent behind, whether or not a turn runs; raises `Refused`."""
+    if on_line:
         if not visible(state):
             raise ConversationUnknown(conversation_id)
-        if state.turn_on_line is not None:
-            raise ConversationLocked
-        _refuse_duplicates(state, command.items)
-    elif command.parent is not None and visible_response(state, command.parent) is None:
-        running = state.turn_running(command.parent) is not None
-        raise PreviousResponseUnknown(command.parent, running=running)
-    before = before_input(state, on_line=command.on_line, parent=command.parent)
-    window.check(before, command.items)
+        _refuse_duplicates(state, items)
+    elif parent is not None and visible_response(state, parent) is None:
+        running = state.turn_running(parent) is not None
+        raise PreviousResponseUnknown(parent, running=running)
+    before = before_input(state, on_line=on_line, parent=parent)
+    window.check(before, items)
     return before
 
 

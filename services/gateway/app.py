@@ -23,6 +23,7 @@ from services.conversation.decide import Policy
 from services.gateway import answers
 from services.gateway.conversations import ConversationEndpoints
 from services.gateway.health import HealthEndpoint
+from services.gateway.input_tokens import InputTokensEndpoint
 from services.gateway.responses import ResponseEndpoints
 from services.gateway.settings import GatewaySettings
 from services.gateway.turns import Turns
@@ -113,17 +114,19 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
         policy=Policy(tokens_budget=settings.tokens_budget),
         rows_max=settings.cache_rows_max,
     )
+    intake = Intake(tokenizer, sealer)
     crud = ConversationEndpoints(
-        conversations,
-        Intake(tokenizer, sealer),
-        body_bytes_max=bytes_max,
-        strict=settings.strict,
+        conversations, intake, body_bytes_max=bytes_max, strict=settings.strict
     )
+    count_tokens = InputTokensEndpoint(
+        conversations, intake, tokenizer, body_bytes_max=bytes_max, strict=settings.strict
+    ).count
     responses = ResponseEndpoints(conversations, Turns(client), Deltas(client), settings)
     one, items = "/v1/conversations/{conversation_id}", "/v1/conversations/{conversation_id}/items"
     app = Starlette(
         routes=[
             Route("/v1/responses", responses.create, methods=["POST"]),
+            Route("/v1/responses/input_tokens", count_tokens, methods=["POST"]),
             Route("/v1/responses/{response_id}", responses.retrieve, methods=["GET"]),
             Route("/v1/responses/{response_id}", responses.delete, methods=["DELETE"]),
             Route("/v1/responses/{response_id}/cancel", responses.cancel, methods=["POST"]),

@@ -68,7 +68,9 @@ class ResponseEndpoints:
         listening = self._turns.ask(project, asked, stored=stored)
         ended = self._ended(project, asked.conversation_id, asked.response_id)
         if create.stream:
-            return EventStream(listening, ended, self._patience)
+            return EventStream(
+                listening, ended, self._patience, obfuscated=create.include_obfuscation
+            )
         async with listening as listener:
             if create.background:
                 return await self._begun(project, asked.conversation_id, listener)

@@ -10,6 +10,8 @@ from schemas import subjects
 from tests.whole.running import MODEL, Running, another_gateway, message, until
 
 SLOW = "[[delay 0.03]] [[words 100]]"
+SILENT = "[[delay 3]]"
+"""Nothing is said for so long, by a stream or a plain answer."""
 SLOWER = "[[delay 0.03]] [[words 300]]"
 ENDED = {"completed", "incomplete", "failed", "cancelled"}
 
@@ -255,7 +257,7 @@ def test_only_what_runs_in_the_background_can_be_cancelled(shared):
 
 def test_a_turn_whose_responder_is_gone_is_cancelled_all_the_same(wounded):
     with wounded.client() as client:
-        response = begun(client, f"Hi {SLOW}")
+        response = begun(client, f"Hi {SILENT}")
         wounded.kill("responder")
         assert client.responses.cancel(response.id).status == "cancelled"
         assert client.responses.retrieve(response.id).status == "cancelled"
@@ -265,7 +267,7 @@ def test_a_turn_whose_responder_is_gone_is_cancelled_all_the_same(wounded):
 
 def test_a_turn_in_the_background_outlives_its_responder(wounded):
     with wounded.client() as client:
-        response = begun(client, f"Hi {SLOW}")
+        response = begun(client, f"Hi {SILENT}")
         until(lambda: client.responses.retrieve(response.id).status == "in_progress")
         wounded.kill("responder")
         done = ended(client, response.id)

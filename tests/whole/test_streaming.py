@@ -296,3 +296,23 @@ def test_reasoning_is_streamed_and_joins(http: httpx2.Client, client: OpenAI):
     kinds = [json.loads(raw)["type"] for raw in listed(http, conversation.id)]
     assert kinds == ["message", "reasoning", "message"] * 2
     assert second.usage.output_tokens_details.reasoning_tokens > 0
+
+
+def test_deltas_are_padded_only_when_that_is_asked_for(shared):
+    with shared.client() as client:
+        given = {"model": MODEL, "input": "Hi [[words 20]]", "background": True, "stream": True}
+        padded = list(
+            client.responses.create(**given, stream_options={"include_obfuscation": True})
+        )
+        bare = list(client.responses.create(**given))
+        again = list(
+            client.responses.retrieve(bare[0].response.id, stream=True, include_obfuscation=True)
+        )
+    for events, wanted in ((padded, True), (bare, False), (again, True)):
+        deltas = [event for event in events if event.type.endswith(".delta")]
+        assert deltas
+        for event in deltas:
+            padding = (event.model_extra or {}).get("obfuscation")
+            assert (padding is not None) == wanted
+            assert padding is None or (len(event.delta) + len(padding)) % 16 == 0
+        assert events[-1].type == "response.completed"

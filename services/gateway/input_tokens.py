@@ -1,0 +1,103 @@
+"""``POST /v1/responses/input_tokens``: the size of a turn that is not asked for (contract 5.4)."""
+
+from collections.abc import Iterator
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from schemas import ids as id_forms
+from schemas import items as stored_items
+from schemas.http import checks
+from schemas.http.checks import Fields
+from schemas.http.input_tokens import CountInputTokens, InputTokens, read_input_tokens
+from services import ids
+from services.conversation.decide import window_of
+from services.conversation.history import Item
+from services.conversation.refusals import PreviousResponseUnknown
+from services.conversation.tokens import TokenCounter
+from services.gateway import answers
+from services.gateway.identify import project_of
+from services.journal.conversations import Conversations
+from services.journal.known_items import known_items
+from services.model.intake import Intake
+
+
+class InputTokensEndpoint:
+    """Counts what a model would be sent; nothing is stored and no turn is in the way."""
+
+    def __init__(
+        self,
+        conversations: Conversations,
+        intake: Intake,
+        counter: TokenCounter,
+        *,
+        body_bytes_max: int,
+        strict: bool,
+    ) -> None:
+        """``body_bytes_max`` bounds the body; ``strict``: unknown parameters are refused."""
+        self._conversations = conversations
+        self._intake = intake
+        self._counter = counter
+        self._body_bytes_max = body_bytes_max
+        self._strict = strict
+
+    async def count(self, request: Request) -> Response:
+        """POST /responses/input_tokens."""
+        payload = await answers.read_body(request, bytes_max=self._body_bytes_max)
+        asked = read_input_tokens(payload, strict=self._strict)
+        project, conversation_id = project_of(request), _subject(asked)
+        loaded = await self._conversations.load(project, conversation_id)
+        items = await self._items(project, conversation_id, asked.input)
+        before = window_of(
+            loaded.state,
+            items,
+            conversation_id=conversation_id,
+            on_line=asked.conversation is not None,
+            parent=asked.previous_response_id,
+        )
+        tokens = sum(item.tokens for item in (*before, *items))
+        tokens += sum(map(self._counter.count_text, _texts(asked.parameters)))
+        return answers.json(InputTokens(input_tokens=tokens), sequence=loaded.sequence or None)
+
+    async def _items(
+        self, project: str, conversation_id: str, given: msgspec.Raw | None
+    ) -> tuple[Item, ...]:
+        if given is None:
+            return ()
+        mint = ids.minting_items(conversation_id)
+        if checks.first_byte(given) == b'"':
+            return self._intake.text(given, mint=mint)
+        values, _ = stored_items.without_trigger(checks.array(given, "input"), "input")
+        known = await known_items(
+            self._conversations,
+            project,
+            stored_items.references(values, "input"),
+            conversation_id=conversation_id,
+        )
+        return self._intake.array(values, "input", mint=mint, known=known)
+
+
+def _subject(asked: CountInputTokens) -> str:
+    """The conversation whose history counts; a fresh one has none."""
+    if asked.conversation is not None:
+        return asked.conversation
+    if asked.previous_response_id is None:
+        return ids.conversation_id()
+    conversation_id = id_forms.conversation_of(asked.previous_response_id)
+    if conversation_id is None:
+        raise PreviousResponseUnknown(asked.previous_response_id)
+    return conversation_id
+
+
+def _texts(parameters: Fields) -> Iterator[str]:
+    """What a model reads beside items: instructions, and tools and formats as they are written."""
+    if "instructions" in parameters:
+        yield checks.plain(parameters["instructions"])
+    if "tools" in parameters:
+        for tool in checks.array(parameters["tools"], "tools"):
+            yield bytes(tool).decode()
+    if "text" in parameters:
+        form = checks.fields(parameters["text"], "text").get("format")
+        if not checks.is_null(form) and form is not None:
+            yield bytes(form).decode()
