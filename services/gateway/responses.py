@@ -1,5 +1,6 @@
 """``/v1/responses``: turns asked for on the queue, their ends read from the log."""
 
+import asyncio
 from collections.abc import Sequence
 from itertools import islice
 
@@ -37,6 +38,9 @@ from services.journal.deltas import Deltas, joined
 OVERLAP_HEADER = "Turnlog-Overlap"
 CANCEL_WAIT_S = 5.0
 """Seconds a responder is given to end a turn it was asked to cancel."""
+DELTAS_LATE_S = 2.0
+"""Seconds after the end of a turn within which its last events may still be on their way."""
+DELTAS_INTERVAL_S = 0.02
 
 
 class ResponseEndpoints:
@@ -178,18 +182,31 @@ class ResponseEndpoints:
                 self._patience,
                 obfuscated=query.include_obfuscation,
             )
-        told = joined(await self._deltas.read(project, turn.id), number=number)
-        payload = told.payload
-        if not told.end:
-            # Its deltas are not kept any more; the log tells the rest.
-            frames = retold(turn, conversation_id=conversation_id)
-            last = max(number, len(frames) - 1)
-            end = terminal(turn, conversation_id=conversation_id, number=last)
-            payload = b"".join([*frames[number:-1], end])
+        payload = await self._kept(project, turn, number)
+        if payload is None:
+            # Its deltas are not kept any more. Who has seen some of them is only told the end: what
+            # the log tells is numbered anew.
+            payload = (
+                terminal(turn, conversation_id=conversation_id, number=number)
+                if number
+                else b"".join(retold(turn, conversation_id=conversation_id))
+            )
         if query.include_obfuscation:
             payload = stream_events.obfuscated(payload, ids.letters)
         headers = {name.decode(): value.decode() for name, value in HEADERS}
         return Response(payload, headers=headers)
+
+    async def _kept(self, project: str, turn: Turn, number: int) -> bytes | None:
+        """The events of an ended turn from ``number`` on, if all of them are kept."""
+        assert turn.ended_at is not None
+        while True:
+            told = joined(await self._deltas.read(project, turn.id), number=number)
+            if told.end:
+                return told.payload
+            if (clock.now() - turn.ended_at).total_seconds() > DELTAS_LATE_S:
+                return None
+            # The end is heard a moment before it is kept.
+            await asyncio.sleep(DELTAS_INTERVAL_S)
 
     def _ended(self, project: str, conversation_id: str, response_id: str) -> Ended:
         async def ended(number: int) -> bytes | None:

@@ -183,9 +183,10 @@ def test_a_stream_is_told_from_the_log_when_its_deltas_are_gone(shared):
         assert numbers(whole) == list(range(len(whole)))
         with client.responses.stream(response_id=response_id) as stream:
             assert stream.get_final_response().output_text == done.output_text
-        late = frames(http.get(path, params={"stream": "true", "starting_after": 25}))
-        assert numbers(late) == [26]
-        assert late[0].startswith(b"event: response.completed\n")
+        for after in (1, 25):
+            late = frames(http.get(path, params={"stream": "true", "starting_after": after}))
+            assert numbers(late) == [after + 1]
+            assert late[0].startswith(b"event: response.completed\n")
 
 
 def test_what_was_not_a_stream_in_the_background_is_not_replayed(shared):
