@@ -5,15 +5,15 @@ import stamina
 
 from schemas import items
 from services import ids
-from services.compactor import summary
 from services.conversation import commands
-from services.conversation.compaction import Plan, plan
+from services.conversation.compaction import plan
 from services.conversation.history import item_of
 from services.conversation.refusals import CompactionSuperseded
 from services.conversation.state import Conversation
 from services.conversation.tokens import TokenCounter
 from services.journal.conversations import Conversations
 from services.model import Model
+from services.model.summary import summarise
 from services.sealing import Sealer
 
 SUPERSEDED_MAX = 3
@@ -74,17 +74,19 @@ class ConversationCompactor:
         planned = plan(state, tokens_budget=self._tokens_budget)
         if planned is None:
             return Compacted(reason="nothing_to_cover")
-        text = await self._summary(planned, model_name)
-        tokens = self._counter.count_text(text)
-        if not text or not summary.worth_it(planned, tokens):
+        made = await summarise(
+            self._model, planned.items, carried=planned.carried, model_name=model_name
+        )
+        tokens = self._counter.count_text(made.text)
+        if not made.text or not planned.shrinks(tokens):
             return Compacted(reason="no_gain", tokens_before=planned.tokens_before)
-        raw = items.compaction(ids.item_id("cmp"), self._sealer.seal(text))
+        raw = items.compaction(ids.item_id("cmp"), self._sealer.seal(made.text))
         granted = await self._conversations.grant(
             project,
             conversation_id,
             commands.Compact(
                 item=item_of(raw, tokens),
-                summary=text,
+                summary=made.text,
                 covered=planned.covered,
                 kept=(),
                 after=planned.after,
@@ -100,12 +102,6 @@ class ConversationCompactor:
             tokens_after=tokens + planned.tokens_kept,
             sequence=granted.sequence,
         )
-
-    async def _summary(self, planned: Plan, model_name: str) -> str:
-        answer = await self._model.complete(summary.call(planned, model_name))
-        output = tuple(item_of(raw, 0) for raw in answer.items)
-        said = summary.answered_text(output)
-        return summary.joined(planned, said) if said else ""
 
 
 def _last_model(state: Conversation) -> str:

@@ -33,6 +33,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     tokens_before: int
     tokens_kept: int
 
+    def shrinks(self, tokens: int) -> bool:
+        """Whether a summary of ``tokens`` makes the window smaller."""
+        return tokens + self.tokens_kept < self.tokens_before
+
 
 def plan(state: Conversation, *, tokens_budget: int) -> Plan | None:
     """What a compaction would cover now; ``None`` when there is nothing to gain."""

@@ -3,11 +3,9 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from schemas import events as e
-from services.compactor import summary
 from services.conversation import commands as c
 from services.conversation.compaction import plan
 from services.conversation.decide import Policy, before_input, decide
-from services.conversation.history import item_of
 from services.conversation.refusals import (
     CompactionSuperseded,
     DuplicateItem,
@@ -28,7 +26,6 @@ from tests.builders import (
     listed,
     message,
     output,
-    raw,
     request,
     requested,
     said,
@@ -423,30 +420,8 @@ def test_a_chain_from_before_a_compaction_does_not_see_it():
     ]
 
 
-def test_a_summary_is_asked_for_with_the_items_it_covers_as_they_are():
-    state = state_of(*TALK)
-    planned = plan(state, tokens_budget=70)
-    asked = summary.call(planned, "simulator")
-    assert asked.items[:-1] == planned.items
-    assert asked.items[-1].role == "user"
-    assert summary.joined(planned, "Later.") == "Later."
-    assert summary.worth_it(planned, 19)
-    assert not summary.worth_it(planned, 20)
-
-
-def test_the_text_of_a_summary_is_all_the_text_of_its_messages():
-    refusal = item_of(
-        raw(
-            {
-                "id": "msg_3",
-                "type": "message",
-                "status": "completed",
-                "content": [{"type": "refusal", "refusal": "No."}],
-                "role": "assistant",
-            }
-        ),
-        1,
-    )
-    answer = (said("msg_1", "One."), call("call_1"), said("msg_2", " Two. "), refusal)
-    assert summary.answered_text(answer) == "One.\n Two."
-    assert summary.answered_text(()) == ""
+def test_a_summary_is_worth_it_when_the_window_becomes_smaller():
+    planned = plan(state_of(*TALK), tokens_budget=70)
+    assert (planned.tokens_before, planned.tokens_kept) == (40, 20)
+    assert planned.shrinks(19)
+    assert not planned.shrinks(20)
