@@ -59,6 +59,7 @@ class Outline(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 _encode = msgspec.json.Encoder().encode
 _decode_commit = msgspec.json.Decoder(Commit).decode
 _decode_outline = msgspec.json.Decoder(Outline).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decoders = {name: msgspec.json.Decoder(kind).decode for name, kind in CLASSES.items()}
 
 
@@ -86,8 +87,7 @@ def unpack(stored: StoredEvent) -> Event:
     if stored.version == current:
         event: Event = _decoders[stored.type](stored.data)
         return event
-    data = upcast(stored.type, stored.version, msgspec.json.decode(stored.data))
-    # Through bytes, since items inside are raw JSON and not values.
+    data = upcast(stored.type, stored.version, _decode_fields(stored.data))
     upcasted: Event = _decoders[stored.type](_encode(data))
     return upcasted
 

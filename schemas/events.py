@@ -73,11 +73,30 @@ class TurnStarted(_Event, frozen=True, kw_only=True):
     responder: str
 
 
+class TurnCompaction(_Event, frozen=True, kw_only=True):
+    """What a turn had summarised before the model answered it; no event by itself.
+
+    The item named is among the turn's output. Windows are from then on that item, the earlier
+    items named in ``kept``, and what followed what is covered: on the line the positions from
+    ``covered`` on; off it the turn's own input from its item number ``covered`` on, and its
+    output. ``tokens_before`` and ``tokens_after`` are as for `ConversationCompacted`, the turn's
+    input included.
+    """
+
+    item_id: str
+    summary: str
+    covered: int
+    kept: tuple[str, ...] = ()
+    method: str
+    tokens_before: int
+    tokens_after: int
+
+
 class TurnCompleted(_Event, frozen=True, kw_only=True):
     """The model answered; ``status`` is ``completed`` or ``incomplete``.
 
-    ``usage`` is the provider's own count in the contract's shape. ``reason`` says why an
-    incomplete answer ended.
+    ``usage`` is the provider's own count in the contract's shape, of the answer; of the summary
+    where a summary was all that was asked for. ``reason`` says why an incomplete answer ended.
     """
 
     response_id: str
@@ -87,6 +106,7 @@ class TurnCompleted(_Event, frozen=True, kw_only=True):
     usage: msgspec.Raw
     model: str
     reason: str | None = None
+    compaction: TurnCompaction | None = None
 
 
 class TurnFailed(_Event, frozen=True, kw_only=True):

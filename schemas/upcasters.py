@@ -1,12 +1,21 @@
-"""Old versions of stored events to the current one, one step at a time, on plain data."""
+"""Old versions of stored events to the current one, one step at a time.
+
+Steps see fields, not values: a value is raw JSON, which a step may leave out, move or replace. So
+items keep their bytes, whatever release wrote them.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 from schemas.events import CLASSES
 
-CURRENT: dict[str, int] = dict.fromkeys(CLASSES, 1) | {"turn_failed": 2}
+CURRENT: dict[str, int] = dict.fromkeys(CLASSES, 1) | {"turn_completed": 2, "turn_failed": 2}
 """Version written today, by stored name."""
+
+
+def _turn_completed_2(data: dict[str, Any]) -> dict[str, Any]:
+    """No turn had anything summarised before."""
+    return data
 
 
 def _turn_failed_2(data: dict[str, Any]) -> dict[str, Any]:
@@ -15,6 +24,7 @@ def _turn_failed_2(data: dict[str, Any]) -> dict[str, Any]:
 
 
 STEPS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
+    ("turn_completed", 1): _turn_completed_2,
     ("turn_failed", 1): _turn_failed_2,
 }
 """``(name, n)`` to the function that makes version n + 1 of version n."""

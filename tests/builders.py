@@ -134,7 +134,11 @@ def requested(
 
 
 def completed(
-    response_id: str, *items: Item, status: str = "completed", total: int = 0
+    response_id: str,
+    *items: Item,
+    status: str = "completed",
+    total: int = 0,
+    compaction: e.TurnCompaction | None = None,
 ) -> e.TurnCompleted:
     return e.TurnCompleted(
         response_id=response_id,
@@ -144,6 +148,22 @@ def completed(
         usage=usage(total),
         model="simulator",
         reason="max_output_tokens" if status == "incomplete" else None,
+        compaction=compaction,
+    )
+
+
+def in_turn(
+    item_id: str, *, covered: int, before: int, after: int, kept: tuple[str, ...] = ()
+) -> e.TurnCompaction:
+    """What `completed` says of a compaction in its turn."""
+    return e.TurnCompaction(
+        item_id=item_id,
+        summary="What was said.",
+        covered=covered,
+        kept=kept,
+        method="summary",
+        tokens_before=before,
+        tokens_after=after,
     )
 
 
@@ -201,7 +221,12 @@ def request(
 
 
 def complete(
-    response_id: str, *items: Item, attempt: int = 1, status: str = "completed", total: int = 0
+    response_id: str,
+    *items: Item,
+    attempt: int = 1,
+    status: str = "completed",
+    total: int = 0,
+    summary: c.TurnSummary | None = None,
 ) -> c.CompleteTurn:
     return c.CompleteTurn(
         response_id=response_id,
@@ -211,6 +236,23 @@ def complete(
         usage=usage(total),
         model="simulator",
         reason="max_output_tokens" if status == "incomplete" else None,
+        summary=summary,
+    )
+
+
+def turn_summary(
+    item_id: str, *, covered: int, input_covered: int = 0, before: int = 10, after: int = 2
+) -> c.TurnSummary:
+    """What `complete` says of a compaction in its turn."""
+    return c.TurnSummary(
+        item_id=item_id,
+        summary="What was said.",
+        covered=covered,
+        input_covered=input_covered,
+        kept=(),
+        method="summary",
+        tokens_before=before,
+        tokens_after=after,
     )
 
 

@@ -107,9 +107,10 @@ def summary(event: e.Event) -> str:
         case e.TurnCompleted():
             used = msgspec.json.decode(event.usage)
             counted = f"; {used['total_tokens']} tokens in all" if used else ""
-            return (
+            told = (
                 f"{event.response_id} {event.status}: {_items(event.items, event.tokens)}{counted}"
             )
+            return f"{told}; {_summarised(event.compaction)}" if event.compaction else told
         case e.TurnFailed():
             return f"{event.response_id} {event.code}"
         case e.TurnCancelled():
@@ -119,12 +120,17 @@ def summary(event: e.Event) -> str:
         case e.BudgetCrossed():
             return f"{event.tokens} tokens, budget {event.budget}"
         case e.ConversationCompacted():
-            return (
-                f"positions below {event.covered} by {event.method}; "
-                f"window {event.tokens_before} -> {event.tokens_after} tokens"
-            )
+            return f"positions below {event.covered} by {event.method}; {_shrunk(event)}"
         case _:
             assert_never(event)
+
+
+def _summarised(done: e.TurnCompaction) -> str:
+    return f"compacted by {done.method}, {_shrunk(done)}"
+
+
+def _shrunk(done: e.ConversationCompacted | e.TurnCompaction) -> str:
+    return f"window {done.tokens_before} -> {done.tokens_after} tokens"
 
 
 def _map(metadata: dict[str, str]) -> str:

@@ -6,7 +6,7 @@ import stamina
 from schemas import items
 from services import ids
 from services.conversation import commands
-from services.conversation.compaction import plan
+from services.conversation.compaction import METHOD, plan
 from services.conversation.history import item_of
 from services.conversation.refusals import CompactionSuperseded
 from services.conversation.state import Conversation
@@ -91,7 +91,7 @@ class ConversationCompactor:
                 kept=(),
                 after=planned.after,
                 removed=planned.removed,
-                method="summary",
+                method=METHOD,
                 tokens_before=planned.tokens_before,
                 tokens_after=tokens + planned.tokens_kept,
             ),

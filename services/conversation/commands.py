@@ -43,7 +43,8 @@ class DeleteItem(_Command, frozen=True, kw_only=True):
 class RequestTurn(_Command, frozen=True, kw_only=True):
     """Admit a turn: on the line of an existing conversation, after ``parent``, or on its own.
 
-    Without a ``model``: with that of its parent.
+    Without a ``model``: with that of its parent. ``summarised``: it asks for nothing but a summary
+    of its context.
     """
 
     response_id: str
@@ -53,6 +54,7 @@ class RequestTurn(_Command, frozen=True, kw_only=True):
     on_line: bool
     parent: str | None
     store: bool
+    summarised: bool = False
 
 
 class StartAttempt(_Command, frozen=True, kw_only=True):
@@ -61,6 +63,23 @@ class StartAttempt(_Command, frozen=True, kw_only=True):
     response_id: str
     attempt: int
     responder: str
+
+
+class TurnSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What was summarised before the model answered; its item ``item_id`` is in the answer.
+
+    Replaced are the line below ``covered`` (0 off the line), and the first ``input_covered`` items
+    of the input. ``kept`` names items before the input that stay, where they have no position.
+    """
+
+    item_id: str
+    summary: str
+    covered: int
+    input_covered: int
+    kept: tuple[str, ...]
+    method: str
+    tokens_before: int
+    tokens_after: int
 
 
 class CompleteTurn(_Command, frozen=True, kw_only=True):
@@ -73,6 +92,7 @@ class CompleteTurn(_Command, frozen=True, kw_only=True):
     usage: msgspec.Raw
     model: str
     reason: str | None = None
+    summary: TurnSummary | None = None
 
 
 class FailTurn(_Command, frozen=True, kw_only=True):

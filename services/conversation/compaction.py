@@ -16,6 +16,8 @@ KEPT_SHARE = 0.3
 """Share of the budget for the most recent items, which stay verbatim."""
 SUMMARY_SHARE = 0.4
 """Share of the budget for summaries; above it they are summarised together with the new items."""
+METHOD = "summary"
+"""How a compaction was made, as the log tells it: the model's words for all it covers."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from services.conversation.refusals import (
     DuplicateItem,
     ItemUnknown,
     NotCancellable,
+    NothingToCompact,
     PreviousResponseUnknown,
     ResponseInFlight,
     ResponseUnknown,
@@ -106,12 +107,15 @@ def before_input(
         return state.window(end)
     if parent is None:
         return ()
-    chain = window.of_chain(state.turns, parent)
-    if chain and chain[0].on_line:
-        root: tuple[Item, ...] = state.window(chain[0].line_end)
-        chain = chain[1:] if chain[0].joined else chain
-    else:
-        root = ()
+    chain = window.of_chain(state.turns, parent, summarised=state.summarised)
+    first = chain[0] if chain else None
+    root: tuple[Item, ...] = ()
+    if first is not None and first.on_line:
+        root = state.window(first.line_end)
+        chain = chain[1:] if first.joined else chain
+    elif first is not None and first.compaction is not None and first.id in state.summarised:
+        root = window.of_summarised(first, first.compaction, line=state.line, turns=state.turns)
+        chain = chain[1:]
     return (*root, *(item for turn in chain for item in turn.context))
 
 
@@ -180,13 +184,16 @@ def admitted(
     """The window a turn would start from, its input left out; raises `Refused`."""
     if command.on_line and visible(state) and state.turn_on_line is not None:
         raise ConversationLocked
-    return window_of(
+    before = window_of(
         state,
         command.items,
         conversation_id=conversation_id,
         on_line=command.on_line,
         parent=command.parent,
     )
+    if command.summarised and not before and not command.items:
+        raise NothingToCompact
+    return before
 
 
 def window_of(
@@ -254,17 +261,7 @@ def _attempt(
         case c.CompleteTurn():
             if turn is None or command.attempt != turn.attempt:
                 raise AttemptSuperseded(command.response_id)
-            return (
-                e.TurnCompleted(
-                    response_id=turn.id,
-                    status=command.status,
-                    items=tuple(item.raw for item in command.items),
-                    tokens=tuple(item.tokens for item in command.items),
-                    usage=command.usage,
-                    model=command.model,
-                    reason=command.reason,
-                ),
-            )
+            return _complete(state, turn, command)
         case c.FailTurn():
             if turn is None or command.attempt != turn.attempt:
                 raise AttemptSuperseded(command.response_id)
@@ -279,6 +276,40 @@ def _attempt(
             )
         case _:
             assert_never(command)
+
+
+def _complete(state: Conversation, turn: Turn, command: c.CompleteTurn) -> tuple[e.Event, ...]:
+    done = _summarised(state, turn, command.summary) if command.summary else None
+    completed = e.TurnCompleted(
+        response_id=turn.id,
+        status=command.status,
+        items=tuple(item.raw for item in command.items),
+        tokens=tuple(item.tokens for item in command.items),
+        usage=command.usage,
+        model=command.model,
+        reason=command.reason,
+        compaction=done,
+    )
+    if done and turn.on_line and len(state.removed) != turn.deletions:
+        # An item left the line while the turn ran, and the summary may tell of it.
+        return completed, e.CompactionReverted(item_id=done.item_id)
+    return (completed,)
+
+
+def _summarised(state: Conversation, turn: Turn, told: c.TurnSummary) -> e.TurnCompaction:
+    covered = told.covered + told.input_covered
+    if turn.on_line and told.input_covered and len(state.line) != told.covered:
+        # What was added by hand meanwhile stands before the input, and is in no summary.
+        covered = told.covered
+    return e.TurnCompaction(
+        item_id=told.item_id,
+        summary=told.summary,
+        covered=covered,
+        kept=told.kept,
+        method=told.method,
+        tokens_before=told.tokens_before,
+        tokens_after=told.tokens_after,
+    )
 
 
 def cancellable(state: Conversation, response_id: str) -> bool:
@@ -342,7 +373,9 @@ def _with_crossing(
 ) -> tuple[e.Event, ...]:
     """``granted``, and a crossing of the budget if they cause one: one commit, nothing to lose."""
     for event in granted:
-        if isinstance(event, e.ItemDeleted):
+        if isinstance(event, e.ItemDeleted) or (
+            isinstance(event, e.TurnCompleted) and len(granted) > 1
+        ):
             # Its summary went along, and has to be made again; one that was deleted by itself
             # was undone on purpose.
             tokens = _tokens_without(state, granted)
@@ -358,7 +391,7 @@ def _with_crossing(
 
 
 def _tokens_without(state: Conversation, granted: tuple[e.Event, ...]) -> int:
-    """Size of the next window after deletions, which add nothing to the line."""
+    """Size of the next window after events that let a summary go."""
     for event in granted:
         state = evolve(state, event, at=datetime.min.replace(tzinfo=UTC), sequence=0)
     return state.tokens

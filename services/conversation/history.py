@@ -1,10 +1,12 @@
 """The rows a conversation's history is made of."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 
 from schemas import items
+from schemas.events import TurnCompaction
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -26,7 +28,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
     ``output`` of a turn that failed or was cancelled is what it had said by then. ``line_start`` is
     the length of the line when the turn was admitted, ``line_end`` once it had ended, with its
-    items or without.
+    items or without; ``deletions`` counts the items that had left it when it was admitted.
+    ``compaction`` is that of a turn off the line; one on it is the line's.
     """
 
     id: str
@@ -47,6 +50,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None = None
     line_start: int = 0
     line_end: int = 0
+    deletions: int = 0
+    compaction: TurnCompaction | None = None
 
     @property
     def answered(self) -> bool:
@@ -59,9 +64,23 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
         return self.on_line and self.answered
 
     @property
+    def shown(self) -> tuple[Item, ...]:
+        """What of its input windows hold: an array that is all there is opens with its summary."""
+        alone = not self.on_line and self.parent is None
+        return since_summary(self.input) if alone else self.input
+
+    @property
+    def answer(self) -> tuple[Item, ...]:
+        """Its output without the summary made in it."""
+        if self.compaction is None:
+            return self.output
+        own = self.compaction.item_id
+        return tuple(item for item in self.output if item.id != own)
+
+    @property
     def context(self) -> tuple[Item, ...]:
         """What a turn that follows it in a chain is sent of it."""
-        return (*self.input, *self.output) if self.answered else self.input
+        return (*self.shown, *self.answer) if self.answered else self.shown
 
     @property
     def background(self) -> bool:
@@ -94,6 +113,29 @@ class Compaction(msgspec.Struct, frozen=True, kw_only=True):
     covered: int
     kept: tuple[str, ...]
     sequence: int
+
+
+def since_summary(items: tuple[Item, ...]) -> tuple[Item, ...]:
+    """An array from its newest compaction on, and the user's messages right before that.
+
+    A client appends what it was answered and may, but need not, drop what stood before a
+    compaction (contract 5.1): the same is sent either way. The messages are those that compacting
+    by itself keeps (contract 5.3).
+    """
+    newest = next((i for i in range(len(items) - 1, -1, -1) if items[i].type == "compaction"), 0)
+    while newest > 0 and items[newest - 1].role == "user":
+        newest -= 1
+    return items[newest:] if newest else items
+
+
+def summary_at(context: Sequence[Item]) -> int | None:
+    """Where the summary stands that opens a context, behind nothing but the user's messages."""
+    for index, item in enumerate(context):
+        if item.type == "compaction":
+            return index
+        if item.role != "user":
+            return None
+    return None
 
 
 def read_items(raws: tuple[msgspec.Raw, ...], tokens: tuple[int, ...]) -> tuple[Item, ...]:

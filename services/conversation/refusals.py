@@ -120,6 +120,15 @@ class NotCancellable(Refused):
         super().__init__(f"Cannot cancel {what} response.")
 
 
+class NothingToCompact(Refused):
+    """A summary was asked for of an empty context."""
+
+    param = "input"
+
+    def __init__(self) -> None:
+        super().__init__("There is nothing to compact: neither input nor history has any items.")
+
+
 class ResponseInFlight(Refused):
     """A response cannot be deleted while it runs."""
 

@@ -96,6 +96,8 @@ def _item_events(item: dict[str, Any], index: int) -> Iterator[dict[str, Any]]:
                 **place,
                 "input": item["input"],
             }
+        case "compaction":
+            yield {"type": "response.compaction.compacting", **place}
         case _:
             pass
     yield {"type": "response.output_item.done", "item": item, "output_index": index}
@@ -106,6 +108,7 @@ _SAYS: dict[str, dict[str, Any]] = {
     "reasoning": {"summary": []},
     "function_call": {"arguments": ""},
     "custom_tool_call": {"input": ""},
+    "compaction": {"encrypted_content": ""},
 }
 """What an item of a type begins with, where it has events of its own."""
 

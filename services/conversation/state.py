@@ -10,6 +10,7 @@ from typing import assert_never
 import msgspec
 
 from schemas import events as e
+from schemas import items
 from schemas.envelope import Outline
 from services.conversation import window
 from services.conversation.history import Compaction, Item, Turn, item_of, read_items
@@ -24,7 +25,8 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
 
     ``line`` holds every item that ever joined, ``removed`` the positions that left again. ``turns``
     holds ended turns, ``running`` those in progress. ``crossed`` is the size at which the budget
-    was last found crossed, 0 when a compaction has answered that.
+    was last found crossed, 0 when a compaction has answered that. ``summarised`` holds the turns
+    off the line whose own summary is in force, each with the length of the line beneath it.
     """
 
     exists: bool = False
@@ -38,6 +40,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     running: tuple[Turn, ...] = ()
     responses_deleted: frozenset[str] = frozenset()
     compactions: tuple[Compaction, ...] = ()
+    summarised: dict[str, int] = {}
     tokens: int = 0
     crossed: int = 0
 
@@ -119,8 +122,7 @@ def evolve(state: Conversation, event: e.Event, *, at: datetime, sequence: int) 
         case e.ItemDeleted():
             return _without(state, event.item_id)
         case e.TurnRequested():
-            turn = _requested(event, at=at, line_start=len(state.line))
-            return change(state, running=(*state.running, turn))
+            return change(state, running=(*state.running, _requested(state, event, at=at)))
         case e.TurnStarted():
             return change(
                 state,
@@ -130,7 +132,7 @@ def evolve(state: Conversation, event: e.Event, *, at: datetime, sequence: int) 
                 ),
             )
         case e.TurnCompleted():
-            return _completed(state, event, at=at)
+            return _completed(state, event, at=at, sequence=sequence)
         case e.TurnFailed():
             return _ended(
                 state,
@@ -174,10 +176,22 @@ def tokens_after(state: Conversation, event: e.ItemsAdded | e.TurnCompleted) -> 
     turn = state.turn_running(event.response_id)
     if turn is None or not turn.on_line:
         return state.tokens
-    total = _decode_total(event.usage)
-    counted = total.total_tokens if total else 0
-    ours = state.tokens + sum(item.tokens for item in turn.input) + sum(event.tokens)
-    return counted or ours
+    ours = state.tokens + sum(item.tokens for item in turn.input)
+    done = event.compaction
+    if done is None:
+        return counted_tokens(event.usage) or ours + sum(event.tokens)
+    sizes = {items.head(raw).id: size for raw, size in zip(event.items, event.tokens, strict=True)}
+    sizes.pop(done.item_id, None)
+    # With no other output a summary was asked for: the provider has counted what it was made of.
+    counted = counted_tokens(event.usage) if sizes else 0
+    saved = done.tokens_before - done.tokens_after
+    return counted or max(done.tokens_after, ours - saved) + sum(sizes.values())
+
+
+def counted_tokens(usage: msgspec.Raw | None) -> int:
+    """The provider's count of a whole turn, answer included; 0 if it counted nothing."""
+    total = _decode_total(usage) if usage is not None else None
+    return total.total_tokens if total else 0
 
 
 class _Total(msgspec.Struct):
@@ -194,7 +208,7 @@ def fold(state: Conversation, recorded: Iterable[tuple[e.Event, datetime, int]])
     return state
 
 
-def _requested(event: e.TurnRequested, *, at: datetime, line_start: int) -> Turn:
+def _requested(state: Conversation, event: e.TurnRequested, *, at: datetime) -> Turn:
     return Turn(
         id=event.response_id,
         status="in_progress",
@@ -205,7 +219,8 @@ def _requested(event: e.TurnRequested, *, at: datetime, line_start: int) -> Turn
         parent=event.parent,
         store=event.store,
         requested_at=at,
-        line_start=line_start,
+        line_start=len(state.line),
+        deletions=len(state.removed),
     )
 
 
@@ -220,16 +235,32 @@ def _without(state: Conversation, item_id: str) -> Conversation:
     newest = state.compactions[-1] if state.compactions else None
     summarised = newest is not None and position < newest.covered and item_id not in newest.kept
     tokens = state.tokens if summarised else max(0, state.tokens - item.tokens)
-    return msgspec.structs.replace(state, removed=state.removed | {position}, tokens=tokens)
+    return msgspec.structs.replace(
+        state,
+        removed=state.removed | {position},
+        tokens=tokens,
+        # What tells of a deleted item goes with it, off the line as on it.
+        summarised={turn: end for turn, end in state.summarised.items() if end <= position},
+    )
 
 
-def _completed(state: Conversation, event: e.TurnCompleted, *, at: datetime) -> Conversation:
+def _completed(
+    state: Conversation, event: e.TurnCompleted, *, at: datetime, sequence: int
+) -> Conversation:
     turn = state.turn_running(event.response_id)
     if turn is None:
         return state
     output = read_items(event.items, event.tokens)
+    done = event.compaction
+    own = done and next((item for item in output if item.id == done.item_id), None)
     if turn.on_line:
+        position = len(state.line) + len(turn.input)
         state = _joined(state, (*turn.input, *output), tokens_after(state, event))
+        if done and own:
+            position += output.index(own)
+            state = _in_force(state, own, done, position=position, sequence=sequence)
+    elif done and own:
+        state = _off_line(state, turn)
     return _ended(
         state,
         event.response_id,
@@ -240,7 +271,36 @@ def _completed(state: Conversation, event: e.TurnCompleted, *, at: datetime) -> 
         reason=event.reason,
         ended_at=at,
         line_end=len(state.line),
+        compaction=done if own and not turn.on_line else None,
     )
+
+
+def _in_force(
+    state: Conversation,
+    item: Item,
+    done: e.ConversationCompacted | e.TurnCompaction,
+    *,
+    position: int,
+    sequence: int,
+) -> Conversation:
+    compaction = Compaction(
+        item=item,
+        position=position,
+        summary=done.summary,
+        covered=done.covered,
+        kept=done.kept,
+        sequence=sequence,
+    )
+    return msgspec.structs.replace(state, compactions=(*state.compactions, compaction), crossed=0)
+
+
+def _off_line(state: Conversation, turn: Turn) -> Conversation:
+    """``state`` once a turn off the line was summarised, unless what it read has changed since."""
+    chain = window.of_chain(state.turns, turn.parent) if turn.parent is not None else ()
+    beneath = chain[0].line_end if chain and chain[0].on_line else 0
+    if beneath and len(state.removed) != turn.deletions:
+        return state
+    return msgspec.structs.replace(state, summarised={**state.summarised, turn.id: beneath})
 
 
 def _ended(state: Conversation, response_id: str, **outcome: object) -> Conversation:
@@ -258,19 +318,10 @@ def _compacted(
     state: Conversation, event: e.ConversationCompacted, *, sequence: int
 ) -> Conversation:
     item = item_of(event.item, event.tokens)
-    compaction = Compaction(
-        item=item,
-        position=len(state.line),
-        summary=event.summary,
-        covered=event.covered,
-        kept=event.kept,
-        sequence=sequence,
-    )
     saved = event.tokens_before - event.tokens_after
     tokens = max(event.tokens_after, state.tokens - saved)
-    return msgspec.structs.replace(
-        _joined(state, (item,), tokens), compactions=(*state.compactions, compaction), crossed=0
-    )
+    joined = _joined(state, (item,), tokens)
+    return _in_force(joined, item, event, position=len(state.line), sequence=sequence)
 
 
 def _reverted(state: Conversation, item_id: str) -> Conversation:

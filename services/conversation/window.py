@@ -4,9 +4,10 @@ The same history gives the same items in the same order, byte for byte: an upstr
 depends on it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import chain, zip_longest
 
+from schemas.events import TurnCompaction
 from services.conversation import pairing
 from services.conversation.history import Compaction, Item, Turn
 from services.conversation.line import Line
@@ -46,17 +47,52 @@ def of_line(
     return (*before, *later)
 
 
-def of_chain(turns: Line[Turn], parent: str) -> tuple[Turn, ...]:
-    """The turns that lead to ``parent``, oldest first; stops below a turn of the line."""
+def of_chain(
+    turns: Line[Turn], parent: str, *, summarised: Container[str] = ()
+) -> tuple[Turn, ...]:
+    """The turns that lead to ``parent``, oldest first.
+
+    The first is one of the line, or the newest of those whose own summary tells what came before.
+    """
     walked: list[Turn] = []
-    following: str | None = parent
-    while following is not None:
-        turn = turns.get(following)
-        if turn is None:
-            break
+    for turn in _ancestors(turns, parent):
         walked.append(turn)
-        following = None if turn.on_line else turn.parent
+        if turn.on_line or turn.id in summarised:
+            break
     return tuple(reversed(walked))
+
+
+def _ancestors(turns: Line[Turn], parent: str | None) -> Iterator[Turn]:
+    """The turn of an id, the one it follows, and so on."""
+    below = len(turns)
+    while parent is not None:
+        position, turn = turns.position(parent), turns.get(parent)
+        # Whom a turn follows had ended before it; whatever a log holds, a walk comes to its end.
+        if position is None or turn is None or position >= below:
+            return
+        yield turn
+        below, parent = position, turn.parent
+
+
+def of_summarised(
+    turn: Turn, done: TurnCompaction, *, line: Line[Item], turns: Line[Turn]
+) -> tuple[Item, ...]:
+    """What a turn off the line that was summarised leaves for those that follow it."""
+    summary = tuple(item for item in turn.output if item.id == done.item_id)
+    kept = _earlier(done.kept, turn, line=line, turns=turns)
+    return (*summary, *kept, *turn.input[done.covered :], *turn.answer)
+
+
+def _earlier(
+    wanted: Sequence[str], turn: Turn, *, line: Line[Item], turns: Line[Turn]
+) -> tuple[Item, ...]:
+    """Items of the chain before a turn, or of the line beneath it, by their ids."""
+    found = {item_id: item for item_id in wanted if (item := line.get(item_id)) is not None}
+    for ancestor in _ancestors(turns, turn.parent):
+        if len(found) == len(wanted):
+            break
+        found.update({i.id: i for i in (*ancestor.input, *ancestor.output) if i.id in wanted})
+    return tuple(found[item_id] for item_id in wanted if item_id in found)
 
 
 def check(before: Sequence[Item], added: Sequence[Item]) -> None:
@@ -70,12 +106,12 @@ def check(before: Sequence[Item], added: Sequence[Item]) -> None:
             raise DuplicateItem(item.id)
         known.add(item.id)
     for item, following in zip_longest(added, added[1:]):
-        if item.type == "reasoning" and (following is None or not _answers(following)):
+        if item.type == "reasoning" and (following is None or not by_model(following)):
             raise ReasoningAlone(item.id)
     pairing.check(chain(before, added))
 
 
-def _answers(item: Item) -> bool:
+def by_model(item: Item) -> bool:
     """Whether a model wrote it, and not a client."""
     return not (
         item.role in {"user", "system", "developer"}

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from schemas import events as e
 from schemas.envelope import Outline
 from schemas.events import CLASSES
-from services.conversation.decide import visible
+from services.conversation.decide import before_input, visible
 from services.conversation.state import NEW, UNSTORED, evolve
 from tests.builders import (
     AT,
@@ -20,6 +20,7 @@ from tests.builders import (
     created,
     failed,
     ids_of,
+    in_turn,
     message,
     output,
     requested,
@@ -61,11 +62,24 @@ EVENTS = st.one_of(
         e.TurnStarted, response_id=RESPONSES, attempt=st.integers(-1, 9), responder=st.just("r")
     ),
     st.builds(
-        lambda name, items, status, total: completed(name, *items, status=status, total=total),
+        lambda name, items, status, total, done: completed(
+            name, *items, status=status, total=total, compaction=done
+        ),
         RESPONSES,
         MANY,
         st.sampled_from(["completed", "incomplete"]),
         TOKENS,
+        st.none()
+        | st.builds(
+            lambda name, covered, kept, before, left: in_turn(
+                f"cmp_{name}", covered=covered, kept=kept, before=before, after=left
+            ),
+            NAMES,
+            st.integers(0, 20),
+            st.lists(ITEM_IDS, max_size=2).map(tuple),
+            TOKENS,
+            TOKENS,
+        ),
     ),
     st.builds(failed, RESPONSES, MANY),
     st.builds(cancelled, RESPONSES, MANY),
@@ -119,6 +133,8 @@ def test_any_event_is_taken_in_any_state(history):
         assert (earlier[0], list(earlier[0].listed(0, descending=False))) == earlier
         assert state.tokens >= 0
         state.window()
+        for turn in state.turns.upwards(0):
+            before_input(state, on_line=False, parent=turn.id)
 
 
 @pytest.mark.parametrize("event", EVENTS_ONCE, ids=lambda event: type(event).__name__)

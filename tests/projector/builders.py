@@ -24,6 +24,7 @@ from tests.builders import (
     message,
     request,
     said,
+    turn_summary,
 )
 
 NAME = "a log"
@@ -114,7 +115,7 @@ class Action(msgspec.Struct, frozen=True):
     number: int
 
 
-KINDS = 10
+KINDS = 11
 
 
 def played(actions: Sequence[Action]) -> Log:
@@ -178,5 +179,19 @@ def _command(state: Conversation, action: Action, index: int) -> c.Command | Non
             )
         case 9:
             return c.UpdateConversation(metadata={"n": str(index)})
+        case 10 if running is not None:
+            # Without an answer: a summary is all that was asked for.
+            answer = (said(f"s{index}"),) if number % 2 else ()
+            return complete(
+                running.id,
+                compaction_item(f"p{index}"),
+                *answer,
+                attempt=running.attempt,
+                summary=turn_summary(
+                    f"p{index}",
+                    covered=running.line_start if running.on_line else 0,
+                    input_covered=0 if answer else len(running.input),
+                ),
+            )
         case _:
             return None

@@ -16,6 +16,7 @@ from tests.builders import (
     completed,
     created,
     failed,
+    in_turn,
     message,
     output,
     raw,
@@ -165,6 +166,47 @@ def test_a_compaction_takes_a_position_and_its_reversal_deletes_it(log, views):
         (3, "m3", "added", None, None),
     ]
     assert rows(views, "SELECT items FROM conversations") == [(3,)]
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_a_compaction_in_a_turn_is_an_item_of_its_output_until_it_is_reverted(log, views, size):
+    log.commit("c1", created(), added(message("m1")), requested("r1", message("m2")))
+    done = in_turn("p1", covered=1, before=2, after=2)
+    log.commit("c1", completed("r1", compaction_item("p1"), said("s1"), compaction=done))
+    applied(views, log.messages, size=size)
+    standing = [
+        (0, "m1", "added", None, None),
+        (1, "m2", "input", "r1", None),
+        (2, "p1", "output", "r1", None),
+        (3, "s1", "output", "r1", None),
+    ]
+    assert rows(views, ITEMS) == standing
+    assert rows(views, "SELECT items FROM conversations") == [(4,)]
+    assert rows(views, "SELECT type FROM items WHERE item_id = 'p1'") == [("compaction",)]
+
+    log.commit("c1", e.CompactionReverted(item_id="p1"))
+    applied(views, log.messages, size=size)
+    assert rows(views, ITEMS) == [(*row[:-1], at(3)) if row[1] == "p1" else row for row in standing]
+    assert rows(views, "SELECT items, tokens FROM conversations") == [(3, 3)]
+
+
+def test_a_summary_of_what_was_deleted_meanwhile_joins_and_leaves_in_one_commit(log, views):
+    log.commit("c1", created(), added(message("m1")), requested("r1", message("m2")))
+    log.commit("c1", e.ItemDeleted(item_id="m1"))
+    done = in_turn("p1", covered=1, before=2, after=2)
+    log.commit(
+        "c1",
+        completed("r1", compaction_item("p1"), said("s1"), compaction=done),
+        e.CompactionReverted(item_id="p1"),
+    )
+    applied(views, log.messages)
+    assert rows(views, ITEMS) == [
+        (0, "m1", "added", None, at(2)),
+        (1, "m2", "input", "r1", None),
+        (2, "p1", "output", "r1", at(3)),
+        (3, "s1", "output", "r1", None),
+    ]
+    assert rows(views, "SELECT items FROM conversations") == [(2,)]
 
 
 @pytest.mark.parametrize("size", [1, 2, 100])
