@@ -33,3 +33,22 @@ class SqlAnswer(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[tuple[object, ...], ...] = ()
     truncated: bool = False
     error: str | None = None
+
+
+class Compact(msgspec.Struct, frozen=True, kw_only=True):
+    """A window to compact, of which nothing is kept (subject ``ask.compact``).
+
+    ``body`` is that of ``POST /v1/responses/compact``. Until the answer comes, empty messages say
+    that it is worked on.
+    """
+
+    project: str
+    body: msgspec.Raw
+
+
+class CompactAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body to answer with: a compacted response, or an error body with its HTTP status."""
+
+    body: msgspec.Raw
+    status: int = 200
+    retry_after_s: int | None = None

@@ -21,7 +21,7 @@ ALL_CANCELS = "cancel.*.*"
 RESPONDER = "responder"
 """Durable consumer of TURN_REQUESTS and queue group of unstored turn requests."""
 COMPACTOR = "compactor"
-"""Durable consumer of CONVERSATIONS, headers only."""
+"""Durable consumer of CONVERSATIONS, headers only, and queue group of windows to compact."""
 
 PROJECTOR = "projector"
 """Queue group of questions to the views."""

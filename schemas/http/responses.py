@@ -166,3 +166,13 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int = 0
     output_tokens_details: OutputDetails = OutputDetails()
     total_tokens: int = 0
+
+
+class CompactedResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A window made smaller: the user's own messages, then their summary (contract 5.3)."""
+
+    id: str
+    object: str = "response.compaction"
+    created_at: int
+    output: tuple[msgspec.Raw, ...]
+    usage: msgspec.Raw

@@ -11,7 +11,7 @@ import msgspec
 import schemas
 from schemas.envelope import Commit, Outline
 from schemas.events import CLASSES
-from schemas.queries import Health, Sql, SqlAnswer
+from schemas.queries import Compact, CompactAnswer, Health, Sql, SqlAnswer
 from schemas.turn_requests import TurnRequest
 from schemas.upcasters import CURRENT
 
@@ -57,6 +57,7 @@ def generated() -> dict[str, str]:
     }
     kinds |= {"commit.json": Commit, "outline.json": Outline, "turn_request.json": TurnRequest}
     kinds |= {"ask/health.json": Health, "ask/sql.json": Sql, "ask/sql_answer.json": SqlAnswer}
+    kinds |= {"ask/compact.json": Compact, "ask/compact_answer.json": CompactAnswer}
     return {name: _document(kind) for name, kind in kinds.items()}
 
 

@@ -1,7 +1,7 @@
 """The compactor's table of contents: it reads the headers of every commit and acts on few.
 
 Its consumer is nats-py's own: letting a commit go costs a quarter of what a FastStream handler
-does, and all but a few are let go.
+does, and all but a few are let go. Beside that it answers who asks for a window to be compacted.
 """
 
 import asyncio
@@ -16,7 +16,9 @@ from nats.js.api import ConsumerConfig
 from schemas import queries, subjects
 from schemas.envelope import EVENTS_HEADER
 from services import clock, ids, telemetry
+from services.compactor.answer_compact import CompactAnswerer
 from services.compactor.compact_conversation import ConversationCompactor
+from services.compactor.compact_window import WindowCompactor
 from services.compactor.settings import CompactorSettings
 from services.conversation.decide import Policy
 from services.conversation.refusals import CompactionSuperseded
@@ -26,6 +28,7 @@ from services.journal.jetstream import JetStreamJournal
 from services.journal.keys import content_key
 from services.model import ModelRefused, ModelUnavailable
 from services.model.connect import model as connect_model
+from services.model.intake import Intake
 from services.model.tokenizer import Tokenizer
 from services.sealing import Sealer, fresh_key
 from services.settings import demand
@@ -108,16 +111,29 @@ async def run(settings: CompactorSettings) -> None:
     await streams.declare(client, deltas_age_s=settings.deltas_age_s)
     sealer = Sealer(await content_key(client, fresh_key()))
     model = connect_model(settings, sealer)
+    tokenizer = Tokenizer()
+    tokenizer.warm_up()
+    conversations = Conversations(
+        JetStreamJournal(client),
+        actor=f"compactor-{ids.unique()}",
+        policy=Policy(tokens_budget=settings.tokens_budget),
+        rows_max=settings.cache_rows_max,
+    )
     compactor = Compactor(
         ConversationCompactor(
-            Conversations(
-                JetStreamJournal(client),
-                actor=f"compactor-{ids.unique()}",
-                policy=Policy(tokens_budget=settings.tokens_budget),
-                rows_max=settings.cache_rows_max,
-            ),
+            conversations,
             model,
-            Tokenizer(),
+            tokenizer,
+            sealer,
+            tokens_budget=settings.tokens_budget,
+            model_name=settings.compaction_model,
+        )
+    )
+    answerer = CompactAnswerer(
+        WindowCompactor(
+            conversations,
+            model,
+            Intake(tokenizer, sealer),
             sealer,
             tokens_budget=settings.tokens_budget,
             model_name=settings.compaction_model,
@@ -135,6 +151,7 @@ async def run(settings: CompactorSettings) -> None:
         manual_ack=True,
         config=ConsumerConfig(headers_only=True, ack_wait=ACK_WAIT_S),
     )
+    await client.subscribe(subjects.ask("compact"), queue=subjects.COMPACTOR, cb=answerer.take)
     await connect.answer_health(client, "compactor", health)
     log.info("compactor.started", tokens_budget=settings.tokens_budget)
     await stopped.wait()

@@ -111,14 +111,15 @@ def recorded(
     )
 
 
-def said_by_user(items: Sequence[Item], *, tokens_max: int) -> tuple[Item, ...]:
+def said_by_user(items: Sequence[Item], *, tokens_max: int, bytes_max: int) -> tuple[Item, ...]:
     """The user's messages in their order, as many as fit; the newest are chosen first."""
     chosen: list[Item] = []
-    left = tokens_max
+    tokens, size = 0, 0
     for item in reversed(items):
-        if item.role == "user" and item.tokens <= left:
+        fits = tokens + item.tokens <= tokens_max and size + len(bytes(item.raw)) <= bytes_max
+        if item.role == "user" and fits:
             chosen.append(item)
-            left -= item.tokens
+            tokens, size = tokens + item.tokens, size + len(bytes(item.raw))
     return tuple(reversed(chosen))
 
 

@@ -21,6 +21,7 @@ from schemas.http.errors import ApiError, Overloaded
 from services import clock, ids, telemetry
 from services.conversation.decide import Policy
 from services.gateway import answers
+from services.gateway.compact import CompactEndpoint
 from services.gateway.conversations import ConversationEndpoints
 from services.gateway.health import HealthEndpoint
 from services.gateway.input_tokens import InputTokensEndpoint
@@ -122,11 +123,13 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
         conversations, intake, tokenizer, body_bytes_max=bytes_max, strict=settings.strict
     ).count
     responses = ResponseEndpoints(conversations, Turns(client), Deltas(client), settings)
+    compact = CompactEndpoint(client, settings, body_bytes_max=bytes_max)
     one, items = "/v1/conversations/{conversation_id}", "/v1/conversations/{conversation_id}/items"
     app = Starlette(
         routes=[
             Route("/v1/responses", responses.create, methods=["POST"]),
             Route("/v1/responses/input_tokens", count_tokens, methods=["POST"]),
+            Route("/v1/responses/compact", compact.create, methods=["POST"]),
             Route("/v1/responses/{response_id}", responses.retrieve, methods=["GET"]),
             Route("/v1/responses/{response_id}", responses.delete, methods=["DELETE"]),
             Route("/v1/responses/{response_id}/cancel", responses.cancel, methods=["POST"]),

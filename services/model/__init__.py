@@ -6,6 +6,7 @@ from typing import Protocol
 import msgspec
 
 from schemas.http.checks import Fields
+from schemas.http.errors import Error, ErrorBody
 from services.conversation.history import Item
 
 
@@ -55,6 +56,12 @@ class ModelRefused(Exception):
         self.code = code
         self.param = param
         self.retry_after_s = retry_after_s
+
+    def body(self) -> bytes:
+        """The error body in which it is passed on."""
+        kind = "requests" if self.status == 429 else "invalid_request_error"  # noqa: PLR2004 - HTTP
+        error = Error(message=self.message, type=kind, param=self.param, code=self.code)
+        return msgspec.json.encode(ErrorBody(error))
 
 
 class ModelUnavailable(Exception):

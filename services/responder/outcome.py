@@ -2,14 +2,12 @@
 
 import msgspec
 
-from schemas.http.errors import ApiError, Error, ErrorBody
+from schemas.http.errors import ApiError
 from services.conversation.history import Turn
 from services.conversation.response import render
 from services.conversation.retelling import opening
 from services.model import ModelRefused
 from services.responder.relay import Relay
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,13 +57,7 @@ def refusal(refused: ApiError) -> Refusal:
 
 def refused_by_model(refused: ModelRefused) -> Refusal:
     """What the upstream refuses, in its words."""
-    kind = "requests" if refused.status == 429 else "invalid_request_error"  # noqa: PLR2004 - HTTP
-    error = Error(message=refused.message, type=kind, param=refused.param, code=refused.code)
-    return Refusal(
-        body=_encode(ErrorBody(error)),
-        status=refused.status,
-        retry_after_s=refused.retry_after_s,
-    )
+    return Refusal(body=refused.body(), status=refused.status, retry_after_s=refused.retry_after_s)
 
 
 def told(error: Exception) -> str:

@@ -191,9 +191,15 @@ def test_a_summary_above_its_share_of_the_budget_is_made_anew():
 
 def test_of_what_users_said_the_newest_is_kept_first_and_the_order_stays():
     items = (*TALK, message("u3", tokens=100), message("u4", tokens=5))
-    assert ids_of(said_by_user(items, tokens_max=1_000)) == ["u1", "u2", "u3", "u4"]
-    assert ids_of(said_by_user(items, tokens_max=16)) == ["u2", "u4"]
-    assert said_by_user(items, tokens_max=4) == ()
+    size = sum(len(bytes(item.raw)) for item in items[-2:])
+
+    def kept(tokens_max, bytes_max=100_000):
+        return ids_of(said_by_user(items, tokens_max=tokens_max, bytes_max=bytes_max))
+
+    assert kept(1_000) == ["u1", "u2", "u3", "u4"]
+    assert kept(16) == ["u2", "u4"]
+    assert kept(4) == []
+    assert kept(1_000, bytes_max=size) == ["u3", "u4"]
 
 
 # Arrays
