@@ -5,9 +5,8 @@ in between, the request is delivered again and finds in the log how far the turn
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -20,15 +19,16 @@ from schemas.http.errors import ApiError, ServerFault
 from schemas.turn_requests import QUEUE, TurnRequest
 from services import clock, ids
 from services.conversation import commands
-from services.conversation.decide import admitted, before_input, model_of
+from services.conversation.decide import admitted, model_of
 from services.conversation.history import Item, Turn
 from services.conversation.refusals import AttemptSuperseded, ConversationLocked, NotCancellable
 from services.conversation.response import render
 from services.conversation.state import Conversation
 from services.journal.conversations import Conversations, Granted
 from services.journal.known_items import known_items
-from services.model import Answer, Call, Model, ModelRefused, ModelUnavailable
+from services.model import Answer, ModelRefused, ModelUnavailable
 from services.model.intake import Intake
+from services.responder.ask_model import ModelAsker
 from services.responder.asked import Asked, check_target, unstored
 from services.responder.outcome import (
     Outcome,
@@ -40,32 +40,18 @@ from services.responder.outcome import (
 )
 from services.responder.relay import Relay
 from services.responder.running import RunningCalls, Stopped
-
-BACKGROUND_OPENING = 3
-"""Events that tell of a turn in the background before its model has said anything."""
-
-_fields = msgspec.json.Decoder(checks.Fields).decode
-
-
-class Deltas(Protocol):
-    """Where frames of a running turn go."""
-
-    async def put(self, frame: bytes, *, number: int) -> None:
-        """Send one frame whose first event has this number, perhaps together with others."""
-
-    async def flush(self) -> None:
-        """Send what waits."""
+from services.responder.telling import BACKGROUND_OPENING, Deltas
 
 
 class TurnAnswerer:
     """Answers turn requests with one model, over one log."""
 
     def __init__(
-        self, conversations: Conversations, model: Model, intake: Intake, *, name: str
+        self, conversations: Conversations, asker: ModelAsker, intake: Intake, *, name: str
     ) -> None:
         """``name`` is this responder's, for the log of attempts."""
         self._conversations = conversations
-        self._model = model
+        self._asker = asker
         self._intake = intake
         self._name = name
         self._calls = RunningCalls()
@@ -111,10 +97,15 @@ class TurnAnswerer:
         turn = unstored(command, model=model_of(loaded.state, command))
         relay = Relay(ids.item_id)
         try:
-            answer = await self._ask(asked, loaded.state, turn, relay, deltas)
+            answered = await self._asker.ask(asked, loaded.state, turn, relay, deltas)
+            answer = answered.answer
             output = self._intake.output(relay.output(answer.items))
         except ModelRefused as refused:
-            return refused_by_model(refused)
+            if not relay.number:
+                return refused_by_model(refused)
+            # A summary was told of already.
+            answer = _failed(refused.message, turn, code=error_code(refused))
+            output = self._partial(relay)
         except (ModelUnavailable, msgspec.MsgspecError) as error:
             answer, output = _failed(told(error), turn), self._partial(relay)
         turn = msgspec.structs.replace(
@@ -162,13 +153,20 @@ class TurnAnswerer:
     ) -> Asked:
         create = read_create(bytes(request.body), strict=False)
         check_target(request, create)
+        given, summarised = _split(create.input)
         admitted_before = None if first else await self._known(project, request)
         if admitted_before is not None:
             # What it was admitted with counts, whatever has become of items it only named.
             input_items = admitted_before.input
         else:
-            input_items = await self._input(project, request, create.input, mint)
-        return Asked(project=project, request=request, create=create, items=input_items)
+            input_items = await self._input(project, request, given, mint)
+        return Asked(
+            project=project,
+            request=request,
+            create=create,
+            items=input_items,
+            summarised=summarised,
+        )
 
     async def _known(self, project: str, request: TurnRequest) -> Turn | None:
         state = (await self._conversations.load(project, request.conversation_id)).state
@@ -178,21 +176,18 @@ class TurnAnswerer:
         self,
         project: str,
         request: TurnRequest,
-        given: msgspec.Raw | None,
+        given: msgspec.Raw | Sequence[msgspec.Raw],
         mint: Callable[[str], str],
     ) -> tuple[Item, ...]:
-        if given is None:
-            return ()
-        if checks.first_byte(given) == b'"':
+        if isinstance(given, msgspec.Raw):
             return self._intake.text(given, mint=mint)
-        values = checks.array(given, "input")
         known = await known_items(
             self._conversations,
             project,
-            items.references(values, "input"),
+            items.references(given, "input"),
             conversation_id=request.conversation_id,
         )
-        return self._intake.array(values, "input", mint=mint, known=known)
+        return self._intake.array(given, "input", mint=mint, known=known)
 
     async def _answer(
         self, asked: Asked, deltas: Deltas, *, first: bool, told_before: int
@@ -253,14 +248,16 @@ class TurnAnswerer:
         self, asked: Asked, state: Conversation, turn: Turn, relay: Relay, deltas: Deltas
     ) -> Outcome:
         try:
-            call = self._ask(asked, state, turn, relay, deltas)
-            answer = await self._calls.run(asked.project, turn.id, call)
+            call = self._asker.ask(asked, state, turn, relay, deltas)
+            answered = await self._calls.run(asked.project, turn.id, call)
+            answer = answered.answer
             output = self._intake.output(relay.output(answer.items))
         except Stopped:
             return await self._cancel(asked, turn, relay)
         except ModelRefused as refused:
+            told_of = turn.background or relay.number
             failed = await self._fail(asked, turn, relay, refused.message, code=error_code(refused))
-            return failed if turn.background else refused_by_model(refused)
+            return failed if told_of else refused_by_model(refused)
         except (ModelUnavailable, msgspec.MsgspecError) as error:
             return await self._fail(asked, turn, relay, told(error))
         if answer.status == "failed":
@@ -282,44 +279,9 @@ class TurnAnswerer:
                 usage=answer.usage,
                 model=answer.model,
                 reason=answer.reason,
+                summary=answered.summary,
             ),
         )
-
-    async def _ask(
-        self, asked: Asked, state: Conversation, turn: Turn, relay: Relay, deltas: Deltas
-    ) -> Answer:
-        before = before_input(state, on_line=turn.on_line, parent=turn.parent)
-        call = Call(
-            model=turn.model,
-            items=(*before, *turn.input),
-            parameters=_fields(turn.parameters),
-        )
-        if not asked.create.stream:
-            return await self._model.complete(call)
-        opened = False
-        async with aclosing(self._model.stream(call)) as events:
-            async for event in events:
-                if not opened:
-                    # Only now is it certain that the upstream answers: an error until here is
-                    # plain HTTP.
-                    opened = True
-                    await self._open(asked, turn, relay, deltas)
-                if isinstance(event, Answer):
-                    # What was said leaves before the log is made to sync its end.
-                    await deltas.flush()
-                    return event
-                number = relay.number
-                await deltas.put(relay.frame(event), number=number)
-        raise ModelUnavailable("The model's answer broke off.")
-
-    async def _open(self, asked: Asked, turn: Turn, relay: Relay, deltas: Deltas) -> None:
-        if relay.number == BACKGROUND_OPENING:
-            # An earlier attempt has got as far as this.
-            return
-        response = render(turn, conversation_id=asked.request.conversation_id)
-        number = relay.number
-        frame = relay.begun(response) if turn.background else relay.opened(response)
-        await deltas.put(frame, number=number)
 
     async def _taken_over(self, asked: Asked, turn: Turn) -> tuple[Conversation, Turn]:
         attempt = turn.attempt + 1
@@ -381,18 +343,27 @@ class TurnAnswerer:
         return end_of(turn, relay, conversation_id, sequence=sequence, streamed=streamed)
 
 
+def _split(given: msgspec.Raw | None) -> tuple[msgspec.Raw | Sequence[msgspec.Raw], bool]:
+    """The text or the values of an input, and whether a summary is all it asks for."""
+    if given is None:
+        return (), False
+    if checks.first_byte(given) == b'"':
+        return given, False
+    return items.without_trigger(checks.array(given, "input"), "input")
+
+
 def _end_id(command: commands.CompleteTurn | commands.FailTurn | commands.CancelTurn) -> str:
     if isinstance(command, commands.CancelTurn):
         return f"{command.response_id}.cancelled"
     return f"{command.response_id}.ended.{command.attempt}"
 
 
-def _failed(message: str, turn: Turn) -> Answer:
+def _failed(message: str, turn: Turn, *, code: str = "server_error") -> Answer:
     return Answer(
         status="failed",
         items=(),
         usage=checks.NULL,
         model=turn.model,
-        error_code="server_error",
+        error_code=code,
         error_message=message,
     )

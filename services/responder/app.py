@@ -30,6 +30,8 @@ from services.model.connect import model as connect_model
 from services.model.intake import Intake
 from services.model.tokenizer import Tokenizer
 from services.responder.answer_turn import TurnAnswerer
+from services.responder.ask_model import ModelAsker
+from services.responder.compact_in_turn import TurnSummariser
 from services.responder.outbox import Outbox
 from services.responder.outcome import End, Outcome, refusal
 from services.responder.settings import ResponderSettings
@@ -222,7 +224,10 @@ async def build(settings: ResponderSettings) -> FastStream:
         policy=Policy(tokens_budget=settings.tokens_budget),
         rows_max=settings.cache_rows_max,
     )
-    answerer = TurnAnswerer(conversations, model, Intake(tokenizer, sealer), name=name)
+    intake = Intake(tokenizer, sealer)
+    summariser = TurnSummariser(model, intake, sealer, tokens_budget=settings.tokens_budget)
+    asker = ModelAsker(model, summariser)
+    answerer = TurnAnswerer(conversations, asker, intake, name=name)
     responder = Responder(client, answerer, settings)
     broker.subscriber(
         subjects.ALL_TURN_REQUESTS,

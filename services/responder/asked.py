@@ -15,12 +15,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A turn request, read and checked."""
+    """A turn request, read and checked; ``summarised`` if a summary is all it asks for."""
 
     project: str
     request: TurnRequest
     create: CreateResponse
     items: tuple[Item, ...]
+    summarised: bool = False
 
     def admission(self) -> commands.RequestTurn:
         """What is asked of the conversation."""
@@ -33,6 +34,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
             on_line=create.conversation is not None,
             parent=create.previous_response_id,
             store=create.store,
+            summarised=self.summarised,
         )
 
 

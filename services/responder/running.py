@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
-from services.model import Answer
+T = TypeVar("T")
 
 
 class Stopped(Exception):
@@ -15,15 +15,14 @@ class RunningCalls:
     """Calls by the response they are for."""
 
     def __init__(self) -> None:
-        self._tasks: dict[tuple[str, str], asyncio.Task[Answer]] = {}
+        self._tasks: dict[tuple[str, str], asyncio.Task[Any]] = {}
         self._stopped: set[tuple[str, str]] = set()
 
-    async def run(
-        self, project: str, response_id: str, call: Coroutine[Any, Any, Answer]
-    ) -> Answer:
+    async def run(self, project: str, response_id: str, call: Coroutine[Any, Any, T]) -> T:
         """What ``call`` returns; raises `Stopped` once it has ended because of `stop`."""
         key = (project, response_id)
-        task = self._tasks[key] = asyncio.create_task(call)
+        task = asyncio.create_task(call)
+        self._tasks[key] = task
         try:
             return await task
         except asyncio.CancelledError:

@@ -102,3 +102,36 @@ def test_a_response_that_neither_completed_nor_is_incomplete_ends_as_failed():
         decoded(relay().ended(status, b"{}"))[0]["type"]
         for status in ("completed", "incomplete", "failed", "cancelled")
     ] == ["response.completed", "response.incomplete", "response.failed", "response.failed"]
+
+
+def test_a_summary_comes_first_and_the_answer_behind_it():
+    told = relay()
+    item = msgspec.Raw(b'{"id":"cmp_1","type":"compaction","encrypted_content":"abc"}')
+
+    frames = told.opened(b"{}") + told.compacting("cmp_1") + told.compacting("cmp_1")
+    frames += told.compacted(item)
+    for event in (ADDED, DELTA, DONE):
+        frames += told.frame(fields(event))
+    events = decoded(frames)
+
+    assert [event["sequence_number"] for event in events] == list(range(9))
+    assert [event["type"].removeprefix("response.") for event in events[2:6]] == [
+        "output_item.added",
+        "compaction.compacting",
+        "compaction.compacting",
+        "output_item.done",
+    ]
+    assert [event["output_index"] for event in events[2:]] == [0, 0, 0, 0, 1, 1, 1]
+    assert [event.get("item_id") for event in events[3:5]] == ["cmp_1", "cmp_1"]
+    assert [msgspec.json.decode(raw)["id"] for raw in told.output(())] == ["cmp_1", "msg_1"]
+
+
+def test_a_summary_comes_first_in_an_answer_nobody_was_told_of():
+    told = relay()
+    item = msgspec.Raw(b'{"id":"cmp_1","type":"compaction","encrypted_content":"abc"}')
+    told.put_first(item)
+    answered = (msgspec.Raw(msgspec.json.encode(DONE["item"])),)
+
+    assert [msgspec.json.decode(raw)["id"] for raw in told.partial()] == ["cmp_1"]
+    assert [msgspec.json.decode(raw)["id"] for raw in told.output(answered)] == ["cmp_1", "msg_1"]
+    assert told.number == 0

@@ -1,0 +1,119 @@
+"""From an admitted turn to the model's answer; what it says is told while it comes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+import msgspec
+
+from schemas.http import checks
+from services.conversation.commands import TurnSummary
+from services.conversation.decide import before_input
+from services.conversation.history import Item, Turn
+from services.conversation.state import Conversation
+from services.conversation.turn_compaction import context_of
+from services.model import Answer, Call, Model, ModelUnavailable
+from services.responder.asked import Asked
+from services.responder.compact_in_turn import Made, TurnSummariser
+from services.responder.relay import Relay
+from services.responder.telling import Deltas, Telling
+
+PROGRESS_S = 2.0
+"""Time between two events that say a summary is still being made."""
+
+_fields = msgspec.json.Decoder(checks.Fields).decode
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer, and what was summarised before it, whose item opens the turn's output."""
+
+    answer: Answer
+    summary: TurnSummary | None = None
+
+
+class ModelAsker:
+    """Asks one model."""
+
+    def __init__(self, model: Model, summariser: TurnSummariser) -> None:
+        """``summariser`` makes windows smaller for turns that ask for it."""
+        self._model = model
+        self._summariser = summariser
+
+    async def ask(
+        self, asked: Asked, state: Conversation, turn: Turn, relay: Relay, deltas: Deltas
+    ) -> Answered:
+        """The whole answer; raises `ModelRefused` or `ModelUnavailable`."""
+        telling = Telling(asked, turn, relay, deltas)
+        history = before_input(state, on_line=turn.on_line, parent=turn.parent)
+        if asked.summarised:
+            made = await self._whole(history, turn, state, telling, relay.mint("cmp"))
+            answer = Answer(status="completed", items=(), usage=made.usage, model=turn.model)
+            await telling.flush()
+            return Answered(answer=answer, summary=made.summary)
+        shorter = await self._shortened(asked, history, turn, state, relay)
+        if shorter is not None:
+            await telling.compacted(shorter.item)
+        window = shorter.window if shorter else (*history, *turn.shown)
+        call = Call(model=turn.model, items=window, parameters=_fields(turn.parameters))
+        answer = await self._answer(call, telling)
+        return Answered(answer=answer, summary=shorter.summary if shorter else None)
+
+    async def _answer(self, call: Call, telling: Telling) -> Answer:
+        if not telling.streamed:
+            return await self._model.complete(call)
+        async with aclosing(self._model.stream(call)) as events:
+            async for event in events:
+                await telling.open()
+                if isinstance(event, Answer):
+                    # What was said leaves before the log is made to sync its end.
+                    await telling.flush()
+                    return event
+                await telling.event(event)
+        raise ModelUnavailable("The model's answer broke off.")
+
+    async def _shortened(
+        self,
+        asked: Asked,
+        history: tuple[Item, ...],
+        turn: Turn,
+        state: Conversation,
+        relay: Relay,
+    ) -> Made | None:
+        if not asked.create.context_managed:
+            return None
+        return await self._summariser.shortened(
+            context_of(state, turn, history),
+            turn,
+            state,
+            threshold=asked.create.compact_threshold,
+            new=relay.mint("cmp"),
+        )
+
+    async def _whole(
+        self,
+        history: tuple[Item, ...],
+        turn: Turn,
+        state: Conversation,
+        telling: Telling,
+        item_id: str,
+    ) -> Made:
+        async with _told_meanwhile(telling, item_id):
+            made = await self._summariser.whole(
+                context_of(state, turn, history), turn, state, new=item_id
+            )
+        await telling.compacted(made.item)
+        return made
+
+
+@asynccontextmanager
+async def _told_meanwhile(telling: Telling, item_id: str) -> AsyncIterator[None]:
+    async def tell() -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_S)
+            await telling.compacting(item_id)
+
+    progress = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        progress.cancel()
