@@ -17,6 +17,7 @@ from services.conversation.refusals import PreviousResponseUnknown
 from services.conversation.state import NEW, Conversation
 from services.conversation.turn_compaction import Context, of_all, said_by_user
 from services.journal.conversations import Conversations
+from services.journal.known_items import known_items
 from services.model import Model
 from services.model.intake import Intake
 from services.model.summary import summarise
@@ -57,7 +58,7 @@ class WindowCompactor:
         Raises `ApiError`, `ModelRefused`, `ModelUnavailable` or `JournalUnavailable`.
         """
         state = await self._state(project, asked.previous_response_id)
-        given = self._given(asked)
+        given = await self._given(project, asked)
         model_name = self._model_of(asked, state)
         history = admitted(state, _question(asked, given), conversation_id="")
         if asked.previous_response_id is None:
@@ -97,18 +98,27 @@ class WindowCompactor:
             raise PreviousResponseUnknown(previous)
         return (await self._conversations.load(project, conversation_id)).state
 
-    def _given(self, asked: CompactWindow) -> tuple[Item, ...]:
+    async def _given(self, project: str, asked: CompactWindow) -> tuple[Item, ...]:
         if asked.input is None:
             return ()
         if checks.first_byte(asked.input) == b'"':
             return self._intake.text(asked.input)
-        return self._intake.array(checks.array(asked.input, "input"), "input")
+        values = checks.array(asked.input, "input")
+        followed = asked.previous_response_id
+        place = id_forms.conversation_of(followed) if followed is not None else None
+        known = await known_items(
+            self._conversations,
+            project,
+            items.references(values, "input"),
+            conversation_id=place or ids.conversation_id(),
+        )
+        return self._intake.array(values, "input", known=known)
 
     def _model_of(self, asked: CompactWindow, state: Conversation) -> str:
         followed = asked.previous_response_id
         turn = state.turns.get(followed) if followed is not None else None
         named = asked.model or (turn.model if turn else "") or self._model_name
-        if not named and turn is None and followed is None:
+        if not named and followed is None:
             raise checks.missing("model")
         return named
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from services.conversation import pairing
 from services.conversation.commands import TurnSummary
 from services.conversation.compaction import KEPT_SHARE, METHOD, SUMMARY_SHARE
 from services.conversation.history import Item, Turn, summary_at
@@ -140,7 +141,7 @@ def _end_of(given: tuple[Item, ...], *, tokens: int) -> int:
     """
     user = next((n for n in range(len(given) - 1, -1, -1) if given[n].role == "user"), 0)
     outputs = len(given)
-    while outputs and given[outputs - 1].type.endswith("_output"):
+    while outputs and pairing.answer_to_call(given[outputs - 1]):
         outputs -= 1
     waiting = outputs < len(given) and _size(given[user:]) > tokens
     return outputs if waiting else user
@@ -151,16 +152,13 @@ def _whole_from(items: Sequence[Item], start: int) -> int:
 
     What a model said together with a call stays with it.
     """
-    calls = {
-        item.call_id: place
-        for place, item in enumerate(items)
-        if item.call_id is not None and not item.type.endswith("_output")
-    }
+    calls = {call: n for n, item in enumerate(items) if (call := pairing.call_of(item))}
+    answered = pairing.answered(items)
     place = len(items)
     while place > start:
         place -= 1
-        item = items[place]
-        called = calls.get(item.call_id, place) if item.call_id is not None else place
+        call = answered[place]
+        called = calls.get(call, place) if call else place
         if called < start:
             start = called
             while start and by_model(items[start - 1]) and items[start - 1].type != "compaction":

@@ -5,14 +5,12 @@ in between, the request is delivered again and finds in the log how far the turn
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from weakref import WeakValueDictionary
 
 import msgspec
 import stamina
 
-from schemas import items
 from schemas.http import checks
 from schemas.http.create_response import read_create
 from schemas.http.errors import ApiError, ServerFault
@@ -25,11 +23,10 @@ from services.conversation.refusals import AttemptSuperseded, ConversationLocked
 from services.conversation.response import render
 from services.conversation.state import Conversation
 from services.journal.conversations import Conversations, Granted
-from services.journal.known_items import known_items
 from services.model import Answer, ModelRefused, ModelUnavailable
 from services.model.intake import Intake
 from services.responder.ask_model import ModelAsker
-from services.responder.asked import Asked, check_target, unstored
+from services.responder.asked import Asked, unstored
 from services.responder.outcome import (
     Outcome,
     end_of,
@@ -38,6 +35,7 @@ from services.responder.outcome import (
     refused_by_model,
     told,
 )
+from services.responder.read_request import RequestReader
 from services.responder.relay import Relay
 from services.responder.running import RunningCalls, Stopped
 from services.responder.telling import BACKGROUND_OPENING, Deltas
@@ -53,6 +51,7 @@ class TurnAnswerer:
         self._conversations = conversations
         self._asker = asker
         self._intake = intake
+        self._reader = RequestReader(conversations, intake)
         self._name = name
         self._calls = RunningCalls()
         self._lanes: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
@@ -75,7 +74,7 @@ class TurnAnswerer:
         """
         try:
             mint = ids.minting_items(request.conversation_id)
-            asked = await self._read(project, request, mint, first=first)
+            asked = await self._reader.read(project, request, mint, first=first)
             async with self._lane(asked):
                 return await self._answer(asked, deltas, first=first, told_before=told_before)
         except AttemptSuperseded:
@@ -87,7 +86,7 @@ class TurnAnswerer:
         """Run a turn of which nothing may be kept: no event, no file."""
         try:
             # Ids of what is not kept lead nowhere.
-            asked = await self._read(project, request, ids.item_id, first=True)
+            asked = await self._reader.read(project, request, ids.item_id, first=True)
             conversation_id = request.conversation_id
             loaded = await self._conversations.load(project, conversation_id)
             command = asked.admission()
@@ -147,47 +146,6 @@ class TurnAnswerer:
             Relay(ids.item_id, number=told_before),
             why,
         )
-
-    async def _read(
-        self, project: str, request: TurnRequest, mint: Callable[[str], str], *, first: bool
-    ) -> Asked:
-        create = read_create(bytes(request.body), strict=False)
-        check_target(request, create)
-        given, summarised = _split(create.input)
-        admitted_before = None if first else await self._known(project, request)
-        if admitted_before is not None:
-            # What it was admitted with counts, whatever has become of items it only named.
-            input_items = admitted_before.input
-        else:
-            input_items = await self._input(project, request, given, mint)
-        return Asked(
-            project=project,
-            request=request,
-            create=create,
-            items=input_items,
-            summarised=summarised,
-        )
-
-    async def _known(self, project: str, request: TurnRequest) -> Turn | None:
-        state = (await self._conversations.load(project, request.conversation_id)).state
-        return state.turn_running(request.response_id) or state.turns.get(request.response_id)
-
-    async def _input(
-        self,
-        project: str,
-        request: TurnRequest,
-        given: msgspec.Raw | Sequence[msgspec.Raw],
-        mint: Callable[[str], str],
-    ) -> tuple[Item, ...]:
-        if isinstance(given, msgspec.Raw):
-            return self._intake.text(given, mint=mint)
-        known = await known_items(
-            self._conversations,
-            project,
-            items.references(given, "input"),
-            conversation_id=request.conversation_id,
-        )
-        return self._intake.array(given, "input", mint=mint, known=known)
 
     async def _answer(
         self, asked: Asked, deltas: Deltas, *, first: bool, told_before: int
@@ -341,15 +299,6 @@ class TurnAnswerer:
         conversation_id = asked.request.conversation_id
         streamed = asked.create.stream
         return end_of(turn, relay, conversation_id, sequence=sequence, streamed=streamed)
-
-
-def _split(given: msgspec.Raw | None) -> tuple[msgspec.Raw | Sequence[msgspec.Raw], bool]:
-    """The text or the values of an input, and whether a summary is all it asks for."""
-    if given is None:
-        return (), False
-    if checks.first_byte(given) == b'"':
-        return given, False
-    return items.without_trigger(checks.array(given, "input"), "input")
 
 
 def _end_id(command: commands.CompleteTurn | commands.FailTurn | commands.CancelTurn) -> str:

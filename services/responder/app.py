@@ -217,6 +217,8 @@ async def build(settings: ResponderSettings) -> FastStream:
     tokenizer = Tokenizer()
     tokenizer.warm_up()
     model = connect_model(settings, sealer)
+    intake = Intake(tokenizer, sealer)
+    summariser = TurnSummariser(model, intake, sealer, tokens_budget=settings.tokens_budget)
     name = f"responder-{ids.unique()}"
     conversations = Conversations(
         JetStreamJournal(client),
@@ -224,10 +226,7 @@ async def build(settings: ResponderSettings) -> FastStream:
         policy=Policy(tokens_budget=settings.tokens_budget),
         rows_max=settings.cache_rows_max,
     )
-    intake = Intake(tokenizer, sealer)
-    summariser = TurnSummariser(model, intake, sealer, tokens_budget=settings.tokens_budget)
-    asker = ModelAsker(model, summariser)
-    answerer = TurnAnswerer(conversations, asker, intake, name=name)
+    answerer = TurnAnswerer(conversations, ModelAsker(model, summariser), intake, name=name)
     responder = Responder(client, answerer, settings)
     broker.subscriber(
         subjects.ALL_TURN_REQUESTS,

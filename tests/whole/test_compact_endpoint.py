@@ -182,6 +182,18 @@ def test_a_response_can_be_compacted_with_what_led_to_it(shared: Running, client
     assert unnamed.usage.total_tokens == compacted.usage.total_tokens
 
 
+def test_what_a_window_only_names_is_summarised_too(shared: Running, client: OpenAI):
+    mark = secrets.token_hex(4)
+    response = client.responses.create(model=MODEL, input=f"{mark} [[say {FACT}]]")
+    named = {"type": "item_reference", "id": response.output[0].id}
+    client.responses.compact(model=MODEL, input=[message(f"{mark} What?"), named])
+    summarised = asked(shared, f"{mark} What?")["input"]
+    assert texts([json.dumps(item).encode() for item in summarised])[:-1] == [
+        f"{mark} What?",
+        FACT,
+    ]
+
+
 def test_a_calls_output_must_be_there_before_it_is_summarised_away(client: OpenAI):
     tools = [function("look", what="string")]
     asking = client.responses.create(
