@@ -20,7 +20,7 @@ from services.journal.conversations import Conversations
 from services.journal.known_items import known_items
 from services.model import Model
 from services.model.intake import Intake
-from services.model.summary import summarise
+from services.model.summary import opened, summarise
 from services.sealing import Sealer
 
 KEPT_TOKENS = 20_000
@@ -64,10 +64,10 @@ class WindowCompactor:
         if asked.previous_response_id is None:
             given = since_summary(given)
         planned = of_all(Context(history=history, input=given), tokens_budget=self._tokens_budget)
-        carried = self._sealer.open(items.sealed(planned.carried.raw)) if planned.carried else ""
+        carried, untold = opened(planned.carried, planned.items, self._sealer)
         made = await summarise(
             self._model,
-            planned.items,
+            untold,
             carried=carried,
             model_name=model_name,
             parameters=asked.parameters,
@@ -78,7 +78,7 @@ class WindowCompactor:
         item = items.compaction(ids.item_id("cmp"), self._sealer.seal(made.text))
         log.info(
             "window.compacted",
-            items=len(planned.items),
+            items=len(untold),
             kept=len(kept),
             tokens_before=planned.tokens_before,
             tokens_after=sum(each.tokens for each in (*kept, *self._intake.output([item]))),

@@ -10,6 +10,7 @@ from schemas.http.checks import Fields
 from schemas.http.responses import Usage
 from services.conversation.history import Item, item_of
 from services.model import Call, Model
+from services.sealing import Sealer, Unreadable
 
 INSTRUCTIONS = (
     "Summarise the conversation you are shown, for the assistant who will continue it without "
@@ -50,6 +51,21 @@ async def summarise(
     answer = await model.complete(_call(items, model_name, parameters or {}))
     said = answered_text(answer.items) if answer.status == "completed" else ""
     return Summary(text=f"{carried}\n\n{said}".strip() if said else "", usage=answer.usage)
+
+
+def opened(
+    earlier: Item | None, items: tuple[Item, ...], sealer: Sealer
+) -> tuple[str, tuple[Item, ...]]:
+    """The text to carry over, and what to summarise.
+
+    A summary that an upstream made, and only that can open, is summarised with the rest.
+    """
+    if earlier is None:
+        return "", items
+    try:
+        return sealer.open(stored.sealed(earlier.raw)), items
+    except Unreadable:
+        return "", (earlier, *items)
 
 
 def _call(items: Sequence[Item], model_name: str, given: Fields) -> Call:

@@ -17,7 +17,7 @@ from services.conversation.turn_compaction import (
 )
 from services.model import Model, ModelRefused, ModelUnavailable
 from services.model.intake import Intake
-from services.model.summary import summarise
+from services.model.summary import opened, summarise
 from services.sealing import Sealer
 
 _PASSED_ON = ("prompt_cache_key", "safety_identifier", "service_tier", "user")
@@ -95,12 +95,12 @@ class TurnSummariser:
     async def _made(
         self, planned: TurnPlan, turn: Turn, state: Conversation, *, new: str
     ) -> Made | None:
-        earlier = planned.carried
+        carried, items = opened(planned.carried, planned.items, self._sealer)
         given = _fields(turn.parameters)
         made = await summarise(
             self._model,
-            planned.items,
-            carried=self._sealer.open(stored.sealed(earlier.raw)) if earlier else "",
+            items,
+            carried=carried,
             model_name=turn.model,
             parameters={name: given[name] for name in _PASSED_ON if name in given},
         )

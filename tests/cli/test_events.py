@@ -1,6 +1,7 @@
 from click.testing import CliRunner
 
-from services.cli.events import events
+from services.cli.events import events, summary
+from tests.builders import compaction_item, completed, in_turn
 
 
 def test_a_server_that_is_down_is_said_in_one_line_and_at_once(monkeypatch):
@@ -12,3 +13,14 @@ def test_a_server_that_is_down_is_said_in_one_line_and_at_once(monkeypatch):
     assert result.output == (
         "Error: the log cannot be read: nats: no servers available for connection\n"
     )
+
+
+def test_a_summary_that_was_made_in_a_turn_is_told_with_its_end():
+    done = in_turn("cmp_1", covered=4, before=1_200, after=140)
+    ended = completed("resp_1", compaction_item("cmp_1", tokens=9), total=50, compaction=done)
+
+    assert summary(ended) == (
+        "resp_1 completed: 1 item, 9 tokens; 50 tokens in all; "
+        "compacted by summary, window 1200 -> 140 tokens"
+    )
+    assert summary(completed("resp_1")) == "resp_1 completed: 0 items, 0 tokens; 0 tokens in all"

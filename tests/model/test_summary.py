@@ -2,10 +2,10 @@ import httpx2
 import pytest
 
 from services.model.connect import model
-from services.model.summary import INSTRUCTIONS, answered_text, summarise
+from services.model.summary import INSTRUCTIONS, answered_text, opened, summarise
 from services.sealing import Sealer
 from services.settings import ModelSettings
-from tests.builders import call, message, output, plain, raw, said
+from tests.builders import call, compaction_item, message, output, plain, raw, said
 
 TALK = (
     message("msg_1", "My order is #12345."),
@@ -55,6 +55,15 @@ async def test_half_a_summary_is_none(upstream):
     )
     assert made.text == ""
     assert plain(made.usage)["total_tokens"] > 0
+
+
+def test_an_earlier_summary_is_carried_over_if_it_is_ours_and_else_summarised():
+    sealer = Sealer(bytes(32))
+    ours = compaction_item("cmp_1", blob=sealer.seal("Before."))
+    theirs = compaction_item("cmp_2", blob=Sealer(bytes([1] * 32)).seal("Elsewhere."))
+    assert opened(None, TALK, sealer) == ("", TALK)
+    assert opened(ours, TALK, sealer) == ("Before.", TALK)
+    assert opened(theirs, TALK, sealer) == ("", (theirs, *TALK))
 
 
 @pytest.mark.parametrize(
