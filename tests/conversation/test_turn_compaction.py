@@ -239,6 +239,24 @@ def test_an_array_that_was_stored_goes_on_in_its_chain_as_it_was_shown():
     ]
 
 
+@pytest.mark.parametrize("line", [True, False])
+def test_of_an_array_that_was_summarised_its_end_goes_on(line):
+    array = (message("u0"), compaction_item("cmp_0", tokens=3), *TALK, message("u3", tokens=4))
+    state = state_of(created(hidden=not line), requested("resp_1", *array, on_line=line))
+    turn = state.turn_running("resp_1")
+    found = before_answer(context_of(state, turn, ()), threshold=100)
+    summary = recorded(found, SUMMARY, summary="S.", turn=turn, state=state)
+    command = complete("resp_1", SUMMARY, said("a3"), summary=summary)
+    events = decide(state, command, conversation_id=CONVERSATION_ID, policy=Policy())
+    state = after(state, *events)
+    assert (found.carried.id, ids_of(found.items)) == ("cmp_0", ["u1", "a1", "u2", "a2", "u3"])
+    assert ids_of(before_input(state, on_line=line, parent=None if line else "resp_1")) == [
+        "cmp_1",
+        "u3",
+        "a3",
+    ]
+
+
 # On the line
 
 
