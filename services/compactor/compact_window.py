@@ -11,7 +11,7 @@ from schemas.http.errors import Overloaded
 from schemas.http.responses import CompactedResponse
 from services import clock, ids
 from services.conversation import commands
-from services.conversation.decide import admitted
+from services.conversation.decide import admitted, model_of
 from services.conversation.history import Item, since_summary
 from services.conversation.refusals import PreviousResponseUnknown
 from services.conversation.state import NEW, Conversation
@@ -59,8 +59,8 @@ class WindowCompactor:
         """
         state = await self._state(project, asked.previous_response_id)
         given = await self._given(project, asked)
-        model_name = self._model_of(asked, state)
-        history = admitted(state, _question(asked, given), conversation_id="")
+        question = self._question(asked, given)
+        history = admitted(state, question, conversation_id="")
         if asked.previous_response_id is None:
             given = since_summary(given)
         planned = of_all(Context(history=history, input=given), tokens_budget=self._tokens_budget)
@@ -69,7 +69,7 @@ class WindowCompactor:
             self._model,
             untold,
             carried=carried,
-            model_name=model_name,
+            model_name=model_of(state, question),
             parameters=asked.parameters,
         )
         if not made.text:
@@ -114,24 +114,20 @@ class WindowCompactor:
         )
         return self._intake.array(values, "input", known=known)
 
-    def _model_of(self, asked: CompactWindow, state: Conversation) -> str:
-        followed = asked.previous_response_id
-        turn = state.turns.get(followed) if followed is not None else None
-        named = asked.model or (turn.model if turn else "") or self._model_name
-        if not named and followed is None:
-            raise checks.missing("model")
-        return named
-
-
-def _question(asked: CompactWindow, given: tuple[Item, ...]) -> commands.RequestTurn:
-    """What a turn would be asked with that wants nothing but this summary."""
-    return commands.RequestTurn(
-        response_id="",
-        model="",
-        items=given,
-        parameters=msgspec.Raw(b"{}"),
-        on_line=False,
-        parent=asked.previous_response_id,
-        store=False,
-        summarised=True,
-    )
+    def _question(self, asked: CompactWindow, given: tuple[Item, ...]) -> commands.RequestTurn:
+        """What a turn would be asked with that wants nothing but this summary."""
+        name = asked.model
+        if name is None and asked.previous_response_id is None:
+            if not self._model_name:
+                raise checks.missing("model")
+            name = self._model_name
+        return commands.RequestTurn(
+            response_id="",
+            model=name,
+            items=given,
+            parameters=msgspec.Raw(b"{}"),
+            on_line=False,
+            parent=asked.previous_response_id,
+            store=False,
+            summarised=True,
+        )

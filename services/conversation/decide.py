@@ -29,6 +29,7 @@ from services.conversation.refusals import (
     ResponseUnknown,
 )
 from services.conversation.state import Conversation, evolve, tokens_after
+from services.conversation.turn_compaction import stored
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -279,7 +280,7 @@ def _attempt(
 
 
 def _complete(state: Conversation, turn: Turn, command: c.CompleteTurn) -> tuple[e.Event, ...]:
-    done = _summarised(state, turn, command.summary) if command.summary else None
+    done = stored(command.summary, turn, state) if command.summary else None
     completed = e.TurnCompleted(
         response_id=turn.id,
         status=command.status,
@@ -294,22 +295,6 @@ def _complete(state: Conversation, turn: Turn, command: c.CompleteTurn) -> tuple
         # An item left the line while the turn ran, and the summary may tell of it.
         return completed, e.CompactionReverted(item_id=done.item_id)
     return (completed,)
-
-
-def _summarised(state: Conversation, turn: Turn, told: c.TurnSummary) -> e.TurnCompaction:
-    covered = told.covered + told.input_covered
-    if turn.on_line and told.input_covered and len(state.line) != told.covered:
-        # What was added by hand meanwhile stands before the input, and is in no summary.
-        covered = told.covered
-    return e.TurnCompaction(
-        item_id=told.item_id,
-        summary=told.summary,
-        covered=covered,
-        kept=told.kept,
-        method=told.method,
-        tokens_before=told.tokens_before,
-        tokens_after=told.tokens_after,
-    )
 
 
 def cancellable(state: Conversation, response_id: str) -> bool:

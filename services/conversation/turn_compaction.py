@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from schemas.events import TurnCompaction
 from services.conversation import pairing
 from services.conversation.commands import TurnSummary
 from services.conversation.compaction import KEPT_SHARE, METHOD, SUMMARY_SHARE
@@ -109,6 +110,23 @@ def recorded(
         method=METHOD,
         tokens_before=planned.tokens_before,
         tokens_after=item.tokens + planned.tokens_kept,
+    )
+
+
+def stored(told: TurnSummary, turn: Turn, state: Conversation) -> TurnCompaction:
+    """What the log holds of it, in the state in which the turn ends."""
+    covered = told.covered + told.input_covered
+    if turn.on_line and told.input_covered and len(state.line) != told.covered:
+        # What was added by hand meanwhile stands before the input, and is in no summary.
+        covered = told.covered
+    return TurnCompaction(
+        item_id=told.item_id,
+        summary=told.summary,
+        covered=covered,
+        kept=told.kept,
+        method=told.method,
+        tokens_before=told.tokens_before,
+        tokens_after=told.tokens_after,
     )
 
 

@@ -36,7 +36,7 @@ class CompactEndpoint:
         """POST /responses/compact."""
         payload = await answers.read_body(request, bytes_max=self._body_bytes_max)
         # Read here as well: what is no JSON at all could not be handed on.
-        read_compact(payload, strict=False)
+        read_compact(payload, strict=self._settings.strict)
         asked = Compact(project=project_of(request), body=msgspec.Raw(payload))
         told = await self._asked(_encode(asked))
         answer = answers.raw(bytes(told.body), status=told.status)
