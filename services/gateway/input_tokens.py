@@ -13,7 +13,7 @@ from schemas.http.checks import Fields
 from schemas.http.input_tokens import CountInputTokens, InputTokens, read_input_tokens
 from services import ids
 from services.conversation.decide import window_of
-from services.conversation.history import Item
+from services.conversation.history import Item, since_summary
 from services.conversation.refusals import PreviousResponseUnknown
 from services.conversation.tokens import TokenCounter
 from services.gateway import answers
@@ -56,7 +56,9 @@ class InputTokensEndpoint:
             on_line=asked.conversation is not None,
             parent=asked.previous_response_id,
         )
-        tokens = sum(item.tokens for item in (*before, *items))
+        alone = asked.conversation is None and asked.previous_response_id is None
+        shown = since_summary(items) if alone else items
+        tokens = sum(item.tokens for item in (*before, *shown))
         tokens += sum(map(self._counter.count_text, _texts(asked.parameters)))
         return answers.json(InputTokens(input_tokens=tokens), sequence=loaded.sequence or None)
 
