@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import agents
 import pytest
@@ -13,21 +13,11 @@ def _nothing_is_traced() -> None:
     agents.set_tracing_disabled(disabled=True)
 
 
-@pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """An instance of its own: everything its model receives is compared."""
-    running = Running(tmp_path_factory.mktemp("agents"), tokens_budget="0")
-    try:
-        yield running.start()
-    finally:
-        running.end()
-
-
 @pytest.fixture
-def running(served: Running) -> Running:
-    """The instance; its model has received nothing yet."""
-    served.forget_received()
-    return served
+def running(shared: Running) -> Running:
+    """The shared instance; its model has received nothing yet."""
+    shared.forget_received()
+    return shared
 
 
 @pytest_asyncio.fixture

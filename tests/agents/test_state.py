@@ -27,20 +27,20 @@ class Told(msgspec.Struct, frozen=True):
 
 
 @pytest.fixture(scope="module")
-def stateless(served: Running) -> dict[str, Told]:
+def stateless(shared: Running) -> dict[str, Told]:
     """The run that keeps its history itself and asks the model without anything in between."""
 
     async def told(model: str) -> Told:
-        served.forget_received()
+        shared.forget_received()
         history: list[Any] = []
         answers, shop = [], Shop()
-        async with AsyncOpenAI(base_url=served.simulator_url, api_key="any") as direct:
+        async with AsyncOpenAI(base_url=shared.simulator_url, api_key="any") as direct:
             agent = clerk(direct, shop, model=model)
             for said in TURNS:
                 result = await run(agent, [*history, {"role": "user", "content": said}])
                 history = result.to_input_list()
                 answers.append(result.final_output)
-        return Told(answers, shop.called, shop.left, requests(served))
+        return Told(answers, shop.called, shop.left, requests(shared))
 
     return {model: asyncio.run(told(model)) for model in (MODEL, REASONING)}
 

@@ -3,12 +3,10 @@
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-
-from tests.whole.running import Running
 
 HERE = Path(__file__).parent
 TAKEN = ("package.json", "package-lock.json", ".npmrc")
@@ -50,14 +48,3 @@ def installed(pytestconfig: pytest.Config) -> Path:
         assert ran.returncode == 0, f"npm ci failed:\n{ran.stdout}{ran.stderr}"
         done.touch()
     return folder
-
-
-@pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory, installed: Path) -> Iterator[Running]:
-    """An instance of its own, where there is a client to try on it."""
-    assert installed.exists()
-    one = Running(tmp_path_factory.mktemp("node"), tokens_budget="0")
-    try:
-        yield one.start()
-    finally:
-        one.end()

@@ -11,13 +11,13 @@ PROGRAMS = sorted(path.name for path in HERE.glob("*.mjs"))
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_program_on_node_runs_to_its_end(running: Running, installed: Path, program: str):
+def test_a_program_on_node_runs_to_its_end(installed: Path, shared: Running, program: str):
     # A program finds its packages from where it lies.
     shutil.copy(HERE / program, installed)
 
     done = subprocess.run(
         ["node", "--throw-deprecation", program],
-        env=own(running.mark, OPENAI_BASE_URL=f"{running.url}/v1", OPENAI_API_KEY="any"),
+        env=own(shared.mark, OPENAI_BASE_URL=f"{shared.url}/v1", OPENAI_API_KEY="any"),
         cwd=installed,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -2,23 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.whole.running import SESSION, Running, another_gateway, marked
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _nothing_is_left() -> Iterator[None]:
-    yield
-    assert marked(SESSION) == {}
-
-
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory, _nothing_is_left: None) -> Iterator[Running]:
-    """One instance for every test that kills nothing; it never compacts."""
-    running = Running(tmp_path_factory.mktemp("shared"), tokens_budget="0")
-    try:
-        yield running.start()
-    finally:
-        running.end()
+from tests.whole.running import Running, another_gateway
 
 
 @pytest.fixture(scope="session")
