@@ -1,8 +1,11 @@
 """Everything else that can be done with a session of the Agents SDK."""
 
 import asyncio
+import json
 import sys
+from typing import Any
 
+import httpx2
 import openai
 import pytest
 from agents import OpenAIConversationsSession
@@ -139,22 +142,32 @@ async def test_a_run_on_a_busy_conversation_is_refused_and_gets_through_by_itsel
     conversation = await client.conversations.create()
     long = await client.responses.create(
         model=MODEL,
-        input="[[delay 0.05]] [[words 12]] busy",
+        input="[[delay 0.2]] [[words 300]] busy",
         conversation=conversation.id,
-        stream=True,
+        background=True,
     )
-    with pytest.raises(openai.BadRequestError) as refused:
-        await client.responses.create(model=MODEL, input="x", conversation=conversation.id)
+    refusals: list[dict[str, Any]] = []
 
-    agent = clerk(client, Shop(), model=MODEL)
-    result, _ = await asyncio.gather(
-        run(agent, TURNS[0], conversation_id=conversation.id), _heard(long)
-    )
+    async def once_refused_free(answer: httpx2.Response) -> None:
+        if answer.is_client_error:
+            refusals.append(json.loads(await answer.aread())["error"])
+            await client.responses.cancel(long.id)
 
-    assert refused.value.code == "conversation_locked"
+    http = httpx2.AsyncClient(event_hooks={"response": [once_refused_free]})
+    async with AsyncOpenAI(
+        base_url=client.base_url, api_key="any", http_client=http, max_retries=0
+    ) as hooked:
+        agent = clerk(hooked, Shop(), model=MODEL)
+        result = await run(agent, TURNS[1], conversation_id=conversation.id)
+
+    assert [refusal["code"] for refusal in refusals] == ["conversation_locked"]
     assert result.final_output.startswith("I have read 4 items")
-    assert len(requests(running)) == 2
-
-
-async def _heard(stream: openai.AsyncStream) -> list[str]:
-    return [event.type async for event in stream]
+    assert (
+        len(
+            await OpenAIConversationsSession(
+                conversation_id=conversation.id, openai_client=client
+            ).get_items()
+        )
+        == 4
+    )
+    assert [TURNS[1] in str(sent["input"]) for sent in requests(running)] == [False, True, True]
