@@ -258,6 +258,22 @@ def test_bodies_that_the_sdk_does_not_send_or_read_are_not_missed(client: OpenAI
     )  # fmt: skip
 
 
+def test_calls_beside_a_response_are_not_taken_for_one(client: OpenAI):
+    counted = client.responses.input_tokens.count(model=MODEL, input="x")
+    compacted = client.responses.compact(model=MODEL, input="x")
+
+    assert (counted.object, counted.input_tokens > 0) == ("response.input_tokens", True)
+    assert compacted.object == "response.compaction"
+    assert [item.type for item in compacted.output] == ["message", "compaction"]
+    for name in ("compact", "input_tokens"):
+        with pytest.raises(openai.APIStatusError) as refused:
+            client.responses.retrieve(name)
+        assert refused.value.status_code in {400, 404}
+        with pytest.raises(openai.APIStatusError) as refused:
+            client.responses.delete(name)
+        assert refused.value.status_code in {400, 404}
+
+
 def test_answers_satisfy_the_types_of_a_strict_client(shared: Running, client: OpenAI):
     conversation = client.conversations.create(items=[message("strict")]).id
     made = [
