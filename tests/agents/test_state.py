@@ -81,8 +81,7 @@ async def by_automatic_response(
         yield result.final_output
 
 
-@pytest.mark.parametrize("model", [MODEL, REASONING])
-@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(("streamed", "model"), [(False, MODEL), (True, REASONING)])
 @pytest.mark.parametrize(
     "way", [by_session, by_conversation, by_previous_response, by_automatic_response]
 )
