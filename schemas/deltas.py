@@ -4,9 +4,12 @@ The payload is ready for the wire; the headers say what it is, so that nobody on
 """
 
 KIND_HEADER = "Turnlog-Kind"
-"""`EVENTS`, `END` or `REFUSAL`."""
+"""`EVENTS`, `CONTEXT`, `END` or `REFUSAL`."""
 EVENTS = "events"
 """Payload: one or more events, more to come."""
+CONTEXT = "context"
+"""Payload: a `schemas.turn_requests.Context`, what the turn leaves to one that follows. Only of
+turns that are not stored, only if the request asked for it, and before the end."""
 END = "end"
 """Payload: the terminal event alone; the turn is in the log."""
 REFUSAL = "refusal"

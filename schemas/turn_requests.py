@@ -14,12 +14,24 @@ REJECT = "reject"
 """Overlap: be refused at once when the conversation is busy."""
 
 
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What a response leaves to one that follows: its model, and stored forms of all its items."""
+
+    model: str
+    items: tuple[msgspec.Raw, ...]
+
+
 class TurnRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One turn to run.
 
     ``body`` is the body of ``POST /v1/responses``. ``response_id`` is minted by the asker: for a
     conversation's turn any id that carries the conversation's digits, for a fresh one that of a
     conversation id minted with it. ``overlap`` says what happens when the conversation is busy.
+
+    ``generate`` false: the model is not called, and the turn ends at once without output. The other
+    two are for turns of which nothing is stored. ``before``: what the previous response has left,
+    which then is not looked for in the log. ``tells_context``: what the turn itself leaves is told
+    before its end.
     """
 
     response_id: str
@@ -27,6 +39,9 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     body: msgspec.Raw
     overlap: str = QUEUE
     asked_at: datetime | None = None
+    generate: bool = True
+    before: Context | None = None
+    tells_context: bool = False
 
 
 _encode = msgspec.json.Encoder().encode

@@ -51,14 +51,15 @@ class CreateResponse(msgspec.Struct, frozen=True, kw_only=True):
     parameters: Fields
 
 
-def read_create(payload: bytes, *, strict: bool) -> CreateResponse:
+def read_create(payload: bytes, *, strict: bool, generate: bool = True) -> CreateResponse:
     """The request in a body; raises in the contract's order of checks.
 
-    ``strict``: parameters nobody knows are refused.
+    ``strict``: parameters nobody knows are refused. ``generate`` false: it may leave the model
+    nothing to answer.
     """
     given = checks.body(payload)
     model = _model(given)
-    if all(checks.is_null(given.get(name)) for name in _SOURCES):
+    if generate and all(checks.is_null(given.get(name)) for name in _SOURCES):
         raise sources.nothing()
     names = known.CREATE_RESPONSE if strict else None
     if names is not None:
@@ -74,7 +75,8 @@ def read_create(payload: bytes, *, strict: bool) -> CreateResponse:
         _check_combinations(values)
         sources.refuse_two(given)
         sources.refuse_prompt(given)
-        sources.refuse_nothing(given)
+        if generate:
+            sources.refuse_nothing(given)
     except ApiError:
         # The contract checks items before all of this. Reading them is left to whoever runs the
         # turn, so they are looked at here only when there is something else to say.

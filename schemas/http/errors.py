@@ -57,6 +57,12 @@ class TooLarge(ApiError):
     status = 413
 
 
+class Forbidden(ApiError):
+    """Not for this caller."""
+
+    status = 403
+
+
 class Overloaded(ApiError):
     """Try again later; nothing was stored."""
 

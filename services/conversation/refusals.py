@@ -56,9 +56,11 @@ class PreviousResponseUnknown(Refused):
     param = "previous_response_id"
     code = "previous_response_not_found"
 
-    def __init__(self, response_id: str, *, running: bool = False) -> None:
-        """``running``: it exists, but has not ended."""
+    def __init__(self, response_id: str, *, running: bool = False, unstored: bool = False) -> None:
+        """``running``: it exists, but has not ended. ``unstored``: it is not in the log."""
         why = "is still in progress" if running else "not found"
+        if unstored:
+            why += ": it was not stored, so that only a response with store=false can follow it"
         super().__init__(f"Previous response with id '{response_id}' {why}.")
 
 

@@ -26,20 +26,22 @@ _encode = msgspec.json.Encoder().encode
 async def read_body(request: Request, *, bytes_max: int) -> bytes:
     """The whole body; raises `TooLarge` as soon as more has come than ``bytes_max``."""
     told = request.headers.get("content-length", "")
-    if told.isdigit() and int(told) > bytes_max:
-        raise _too_large(bytes_max)
+    check_size(int(told) if told.isdigit() else 0, bytes_max=bytes_max)
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():
         size += len(part)
-        if size > bytes_max:
-            raise _too_large(bytes_max)
+        check_size(size, bytes_max=bytes_max)
         parts.append(part)
     return b"".join(parts)
 
 
-def _too_large(bytes_max: int) -> TooLarge:
-    return TooLarge(f"The request body is larger than {bytes_max} bytes.", code="request_too_large")
+def check_size(size: int, *, bytes_max: int) -> None:
+    """Refuse a body of too many bytes."""
+    if size > bytes_max:
+        raise TooLarge(
+            f"The request body is larger than {bytes_max} bytes.", code="request_too_large"
+        )
 
 
 def raw(body: bytes, *, sequence: int | None = None, status: int = 200) -> Response:
@@ -72,27 +74,30 @@ def error(fault: ApiError, *, retry_after_s: int | None = None) -> Response:
     return answer
 
 
-async def on_api_error(_request: Request, fault: Exception) -> Response:
-    """A request that was refused."""
-    assert isinstance(fault, ApiError)
-    return error(fault, retry_after_s=1 if isinstance(fault, Overloaded) else None)
+def refusal_of(fault: Exception) -> ApiError:
+    """What a caller is told of a fault; a mistake of ours in one sentence."""
+    match fault:
+        case ApiError():
+            return fault
+        case JournalUnavailable():
+            # What was asked may be asked again.
+            log.warning("journal.unavailable", error=str(fault))
+            return Overloaded("The service is temporarily unable to store or read. Please retry.")
+        case _:
+            return ServerFault(
+                "The server had an error while processing your request. Sorry about that!"
+            )
 
 
-async def on_unavailable(_request: Request, fault: Exception) -> Response:
-    """The log cannot be reached; what was asked may be asked again."""
-    assert isinstance(fault, JournalUnavailable)
-    log.warning("journal.unavailable", error=str(fault))
-    return error(
-        Overloaded("The service is temporarily unable to store or read. Please retry."),
-        retry_after_s=1,
-    )
+def retry_after_s(refused: ApiError) -> int | None:
+    """Seconds after which a refused request may be sent again, where that makes sense."""
+    return 1 if isinstance(refused, Overloaded) else None
 
 
-async def on_fault(_request: Request, _fault: Exception) -> Response:
-    """A mistake of ours: told in one sentence; the log has the rest."""
-    return error(
-        ServerFault("The server had an error while processing your request. Sorry about that!")
-    )
+async def on_fault(_request: Request, fault: Exception) -> Response:
+    """A request that is not answered as it was meant to be."""
+    refused = refusal_of(fault)
+    return error(refused, retry_after_s=retry_after_s(refused))
 
 
 async def on_unknown_url(request: Request, fault: Exception) -> Response:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+import msgspec
 import structlog
 import uvicorn
 import uvloop
@@ -14,20 +15,23 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp
 
 from schemas.http.errors import ApiError, Overloaded
-from services import clock, ids, telemetry
+from services import ids, telemetry
 from services.conversation.decide import Policy
 from services.gateway import answers
 from services.gateway.compact import CompactEndpoint
 from services.gateway.conversations import ConversationEndpoints
 from services.gateway.health import HealthEndpoint
 from services.gateway.input_tokens import InputTokensEndpoint
+from services.gateway.protocol import WebSocketProtocol
+from services.gateway.request_log import RequestLog
 from services.gateway.responses import ResponseEndpoints
 from services.gateway.settings import GatewaySettings
 from services.gateway.turns import Turns
+from services.gateway.websocket import WebSocketEndpoint
 from services.journal import JournalUnavailable, connect, streams
 from services.journal.conversations import Conversations
 from services.journal.deltas import Deltas
@@ -44,47 +48,9 @@ log = structlog.get_logger()
 
 _ENVELOPE_BYTES = 64 * 1024
 """Room a message needs around a body."""
-
-
-class RequestLog:
-    """Gives every request an id and one log line at its end."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        """``app`` answers the requests."""
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI says."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request_id = f"req_{ids.unique()}"
-        started, status = clock.monotonic(), 0
-
-        async def send_marked(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                marked = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
-                message = {**message, "headers": marked}
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_marked)
-        except Exception:
-            # Starlette has answered already, where there was still something to answer.
-            log.exception("request.crashed", request_id=request_id, path=scope["path"])
-        finally:
-            # Probes come all the time and say nothing.
-            say = log.debug if scope["path"] == "/healthz" else log.info
-            say(
-                "request.answered",
-                request_id=request_id,
-                method=scope["method"],
-                path=scope["path"],
-                status=status,
-                duration_ms=round((clock.monotonic() - started) * 1000, 1),
-            )
+PING_INTERVAL_S = 20.0
+PING_WAIT_S = 60.0
+"""Seconds a client may take to answer, or to read what was sent before, until it counts as gone."""
 
 
 class ModelsEndpoint:
@@ -109,6 +75,7 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
     tokenizer = Tokenizer()
     tokenizer.warm_up()
     bytes_max = min(settings.body_bytes_max, client.max_payload - _ENVELOPE_BYTES)
+    settings = msgspec.structs.replace(settings, body_bytes_max=bytes_max)
     conversations = Conversations(
         JetStreamJournal(client),
         actor=f"gateway-{ids.unique()}",
@@ -122,12 +89,14 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
     count_tokens = InputTokensEndpoint(
         conversations, intake, tokenizer, body_bytes_max=bytes_max, strict=settings.strict
     ).count
-    responses = ResponseEndpoints(conversations, Turns(client), Deltas(client), settings)
+    turns = Turns(client, conversations)
+    responses = ResponseEndpoints(conversations, turns, Deltas(client), settings)
     compact = CompactEndpoint(client, settings, body_bytes_max=bytes_max)
     one, items = "/v1/conversations/{conversation_id}", "/v1/conversations/{conversation_id}/items"
     app = Starlette(
         routes=[
             Route("/v1/responses", responses.create, methods=["POST"]),
+            WebSocketRoute("/v1/responses", WebSocketEndpoint(turns, settings).connect),
             Route("/v1/responses/input_tokens", count_tokens, methods=["POST"]),
             Route("/v1/responses/compact", compact.create, methods=["POST"]),
             Route("/v1/responses/{response_id}", responses.retrieve, methods=["GET"]),
@@ -150,8 +119,8 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
             Route("/healthz", HealthEndpoint(client).retrieve, methods=["GET"]),
         ],
         exception_handlers={
-            ApiError: answers.on_api_error,
-            JournalUnavailable: answers.on_unavailable,
+            ApiError: answers.on_fault,
+            JournalUnavailable: answers.on_fault,
             HTTPException: answers.on_unknown_url,
             Exception: answers.on_fault,
         },
@@ -196,6 +165,13 @@ def main() -> None:
                 host=settings.host,
                 port=settings.port,
                 http="httptools",
+                ws=WebSocketProtocol,
+                # Somewhat more than may be asked: too much is then told, and not cut off.
+                ws_max_size=2 * settings.body_bytes_max,
+                ws_ping_interval=PING_INTERVAL_S,
+                ws_ping_timeout=PING_WAIT_S,
+                # Events are copied through as they come.
+                ws_per_message_deflate=False,
                 lifespan="off",
                 access_log=False,
                 proxy_headers=False,

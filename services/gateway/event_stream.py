@@ -1,6 +1,5 @@
 """Server-sent events on their way out: copied through as they come (contract 3.1)."""
 
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import msgspec
@@ -20,9 +19,6 @@ HEADERS = [
 ]
 _KEEP_ALIVE = b": keep-alive\n\n"
 
-Ended = Callable[[int], Awaitable[bytes | None]]
-"""The terminal frame under this number, if the log says that the turn has ended."""
-
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds: until the first event, and of silence before a sign of life."""
@@ -40,14 +36,12 @@ class EventStream(Response):
     def __init__(
         self,
         listening: AbstractAsyncContextManager[Listener],
-        ended: Ended,
         patience: Patience,
         *,
         obfuscated: bool = False,
     ) -> None:
-        """``listening`` is entered when the answer begins; ``ended`` is asked after a silence."""
+        """``listening`` is entered when the answer begins."""
         self._listening = listening
-        self._ended = ended
         self._patience = patience
         self._obfuscated = obfuscated
         self.background = None
@@ -70,9 +64,6 @@ class EventStream(Response):
             payload = self._wire(told.payload) if told else _KEEP_ALIVE
             await send({"type": "http.response.body", "body": payload, "more_body": True})
             told = await listener.told(wait_s=self._patience.keep_alive_s)
-            if told is None and (frame := await self._ended(listener.number)):
-                # Whoever ran it died between storing the end and telling it.
-                told = Told(payload=frame, end=True)
         payload = self._wire(told.payload)
         await send({"type": "http.response.body", "body": payload, "more_body": False})
 

@@ -1,11 +1,11 @@
 """Who is asking: the project of a request."""
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from schemas.subjects import DEFAULT_PROJECT
 
 
-def project_of(_request: Request) -> str:
+def project_of(_connection: HTTPConnection) -> str:
     """The project whose conversations the caller may touch.
 
     No API keys are configured: whoever reaches this server, on loopback only, has the one project

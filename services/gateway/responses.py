@@ -4,38 +4,30 @@ import asyncio
 from collections.abc import Sequence
 from itertools import islice
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from schemas import ids as id_forms
-from schemas import turn_requests
 from schemas.http import checks, stream_events
 from schemas.http import responses as bodies
-from schemas.http.checks import one_of
-from schemas.http.create_response import CreateResponse, read_create
+from schemas.http.create_response import read_create
 from schemas.http.errors import Invalid, Overloaded
 from services import clock, ids
 from services.conversation import commands
 from services.conversation.decide import before_input, cancellable, readable_response
 from services.conversation.history import Item, Turn
-from services.conversation.refusals import (
-    ConversationUnknown,
-    ItemUnknown,
-    PreviousResponseUnknown,
-    ResponseUnknown,
-)
+from services.conversation.refusals import ItemUnknown, ResponseUnknown
 from services.conversation.response import render
 from services.conversation.retelling import retold, terminal
 from services.gateway import answers
-from services.gateway.event_stream import HEADERS, Ended, EventStream, Patience, refused
+from services.gateway.asking import is_stored, overlap_of, turn_request
+from services.gateway.event_stream import HEADERS, EventStream, Patience, refused
 from services.gateway.identify import project_of
 from services.gateway.settings import GatewaySettings
 from services.gateway.turns import Listener, Turns
 from services.journal.conversations import Conversations
 from services.journal.deltas import Deltas, joined
 
-OVERLAP_HEADER = "Turnlog-Overlap"
 CANCEL_WAIT_S = 5.0
 """Seconds a responder is given to end a turn it was asked to cancel."""
 DELTAS_LATE_S = 2.0
@@ -66,19 +58,15 @@ class ResponseEndpoints:
         """POST /responses, plain, as a stream, or in the background."""
         payload = await answers.read_body(request, bytes_max=self._settings.body_bytes_max)
         create = read_create(payload, strict=self._settings.strict)
-        stored = create.store or create.conversation is not None
-        asked = _turn_request(request, payload, create, stored=stored)
+        asked = turn_request(payload, create, overlap=overlap_of(request))
         project = project_of(request)
-        listening = self._turns.ask(project, asked, stored=stored)
-        ended = self._ended(project, asked.conversation_id, asked.response_id)
+        listening = self._turns.ask(project, asked, stored=is_stored(create))
         if create.stream:
-            return EventStream(
-                listening, ended, self._patience, obfuscated=create.include_obfuscation
-            )
+            return EventStream(listening, self._patience, obfuscated=create.include_obfuscation)
         async with listening as listener:
             if create.background:
                 return await self._begun(project, asked.conversation_id, listener)
-            return await self._plain(listener, ended)
+            return await self._plain(listener)
 
     async def retrieve(self, request: Request) -> Response:
         """GET /responses/{id}, as it is or as the stream of its events."""
@@ -149,13 +137,11 @@ class ResponseEndpoints:
         body = stream_events.response_in(stream_events.frames(told.payload)[0])
         return answers.raw(body, sequence=loaded.sequence)
 
-    async def _plain(self, listener: Listener, ended: Ended) -> Response:
+    async def _plain(self, listener: Listener) -> Response:
         until = clock.monotonic() + self._settings.answer_wait_s
         while (left_s := until - clock.monotonic()) > 0:
             told = await listener.told(wait_s=min(left_s, self._settings.keep_alive_s))
             if told is None:
-                if frame := await ended(0):
-                    return answers.raw(stream_events.response_in(frame))
                 continue
             if told.refusal is not None:
                 return refused(told)
@@ -178,7 +164,6 @@ class ResponseEndpoints:
         if turn.ended_at is None:
             return EventStream(
                 self._turns.follow(project, turn.id, number=number),
-                self._ended(project, conversation_id, turn.id),
                 self._patience,
                 obfuscated=query.include_obfuscation,
             )
@@ -208,16 +193,6 @@ class ResponseEndpoints:
             # The end is heard a moment before it is kept.
             await asyncio.sleep(DELTAS_INTERVAL_S)
 
-    def _ended(self, project: str, conversation_id: str, response_id: str) -> Ended:
-        async def ended(number: int) -> bytes | None:
-            loaded = await self._conversations.load(project, conversation_id)
-            turn = loaded.state.turns.get(response_id)
-            if turn is None:
-                return None
-            return terminal(turn, conversation_id=conversation_id, number=number)
-
-        return ended
-
 
 def _after(items: Sequence[Item], order: str, after: str | None) -> Sequence[Item]:
     listed = items[::-1] if order == "desc" else items
@@ -227,35 +202,6 @@ def _after(items: Sequence[Item], order: str, after: str | None) -> Sequence[Ite
         if item.id == after:
             return listed[index + 1 :]
     raise ItemUnknown(after)
-
-
-def _turn_request(
-    request: Request, payload: bytes, create: CreateResponse, *, stored: bool
-) -> turn_requests.TurnRequest:
-    overlap = one_of(
-        request.headers.get(OVERLAP_HEADER, turn_requests.REJECT),
-        (turn_requests.QUEUE, turn_requests.REJECT),
-        OVERLAP_HEADER,
-    )
-    conversation_id = create.conversation
-    if conversation_id is None and create.previous_response_id is not None:
-        conversation_id = id_forms.conversation_of(create.previous_response_id)
-        if conversation_id is None:
-            raise PreviousResponseUnknown(create.previous_response_id)
-    fresh = ids.conversation_id()
-    conversation_id = conversation_id or fresh
-    # The id of a turn that is not kept leads nowhere.
-    response_id = ids.response_id(conversation_id if stored else fresh)
-    if stored and id_forms.conversation_of(response_id) != conversation_id:
-        # No id of this shape was ever minted here.
-        raise ConversationUnknown(conversation_id)
-    return turn_requests.TurnRequest(
-        response_id=response_id,
-        conversation_id=conversation_id,
-        body=msgspec.Raw(payload),
-        overlap=overlap,
-        asked_at=clock.now(),
-    )
 
 
 def _ids(request: Request) -> tuple[str, str]:

@@ -20,6 +20,8 @@ class GatewaySettings(ModelSettings, frozen=True, kw_only=True):
     """Seconds of silence on a stream after which a comment is sent."""
     strict: bool = False
     """Whether parameters nobody knows are refused instead of tolerated."""
+    websocket_life_s: float = 3600.0
+    """Seconds after which a WebSocket is closed, whatever runs on it."""
     tokens_budget: int = 100_000
     """Tokens of a window above which it is compacted; 0: never."""
     cache_rows_max: int = 200_000

@@ -12,9 +12,12 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from schemas import deltas, subjects, turn_requests
-from schemas.http.errors import Overloaded
+from schemas import ids as id_forms
+from schemas.http.errors import Overloaded, TooLarge
 from schemas.turn_requests import TurnRequest
+from services.conversation.retelling import retold, terminal
 from services.journal import JournalUnavailable
+from services.journal.conversations import Conversations
 from services.journal.deltas import Deltas, first, joined
 from services.journal.jetstream import MESSAGE_ID
 
@@ -39,20 +42,29 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_s: int | None = None
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """Where what a stored turn has said, and how it has ended, can be read again."""
+
+    deltas: Deltas
+    conversations: Conversations
+
+
 class Listener:
     """Hears one turn; what came together is told together, and what was lost is read again.
 
-    ``number`` is that of the next event to tell.
+    ``number`` is that of the next event to tell. ``context`` is what a turn that follows this one
+    is to be sent of it, as bytes, where that was asked for: it is there before the end is told.
     """
 
-    def __init__(self, project: str, response_id: str, kept: Deltas | None, *, number: int) -> None:
-        """``kept`` holds what was said, for turns that are stored."""
+    def __init__(self, project: str, response_id: str, kept: Kept | None, *, number: int) -> None:
+        """``kept`` is there for turns that are stored."""
         self._project = project
         self._response_id = response_id
         self._kept = kept
         self._heard: list[Msg] = []
         self._something = asyncio.Event()
         self.number = number
+        self.context: bytes | None = None
 
     async def hear(self, message: Msg) -> None:
         """Take a message of the turn's subject."""
@@ -62,15 +74,21 @@ class Listener:
     async def catch_up(self) -> None:
         """Hear again all that was said before."""
         if self._kept is not None:
-            self._heard[:0] = await self._kept.read(self._project, self._response_id)
+            self._heard[:0] = await self._kept.deltas.read(self._project, self._response_id)
             self._something.set()
 
     async def told(self, *, wait_s: float) -> Told | None:
-        """What has been said since; ``None`` after ``wait_s`` seconds of silence."""
+        """What has been said since; ``None`` after ``wait_s`` seconds of silence.
+
+        A turn that ended in silence, since whoever ran it died before telling, has ended.
+        """
         try:
             async with asyncio.timeout(wait_s):
                 await self._something.wait()
         except TimeoutError:
+            # If the log cannot tell now, it is asked again after the next silence.
+            with suppress(JournalUnavailable):
+                return await self._ended()
             return None
         self._something.clear()
         heard, self._heard = self._heard, []
@@ -78,15 +96,38 @@ class Listener:
             headers = message.headers or {}
             if headers.get("Status") == _NO_RESPONDER:
                 raise Overloaded("No responder is running. Please retry.")
-            if headers.get(deltas.KIND_HEADER) == deltas.REFUSAL:
-                return _refusal(message)
+            match headers.get(deltas.KIND_HEADER):
+                case deltas.REFUSAL:
+                    return _refusal(message)
+                case deltas.CONTEXT:
+                    self.context = message.data
+                case _:
+                    pass
         return await self._joined(heard)
+
+    async def _ended(self) -> Told | None:
+        conversation_id = id_forms.conversation_of(self._response_id)
+        if self._kept is None or conversation_id is None:
+            return None
+        loaded = await self._kept.conversations.load(self._project, conversation_id)
+        turn = loaded.state.turns.get(self._response_id)
+        if turn is None:
+            return None
+        told = joined(
+            await self._kept.deltas.read(self._project, self._response_id), number=self.number
+        )
+        payload, self.number = told.payload, told.number
+        if not told.end and turn.streamed and not told.number:
+            payload = b"".join(retold(turn, conversation_id=conversation_id))
+        elif not told.end:
+            payload += terminal(turn, conversation_id=conversation_id, number=told.number)
+        return Told(payload=payload, end=True, sequence=loaded.sequence)
 
     async def _joined(self, heard: list[Msg]) -> Told:
         told = joined(heard, number=self.number)
         if told.rest and self._kept is not None:
             # The connection was away for a while, or we came late.
-            kept = await self._kept.read(self._project, self._response_id)
+            kept = await self._kept.deltas.read(self._project, self._response_id)
             told = joined([*kept, *heard], number=self.number)
         payload = told.payload
         if told.rest:
@@ -110,11 +151,13 @@ def _refusal(message: Msg) -> Told:
 class Turns:
     """The gateway's side of the queue."""
 
-    def __init__(self, client: Client, *, wait_s: float = 5.0) -> None:
+    def __init__(
+        self, client: Client, conversations: Conversations, *, wait_s: float = 5.0
+    ) -> None:
         """``wait_s`` bounds the wait for a turn request to be stored."""
         self._client = client
         self._jetstream = client.jetstream()
-        self._deltas = Deltas(client)
+        self._kept = Kept(Deltas(client), conversations)
         self._wait_s = wait_s
 
     @asynccontextmanager
@@ -128,18 +171,14 @@ class Turns:
         """
         named = subjects.delta if stored else subjects.delta_unstored
         subject = named(project, request.response_id)
-        kept = self._deltas if stored else None
+        kept = self._kept if stored else None
         async with self._listening(
             Listener(project, request.response_id, kept, number=0), subject
         ) as listener:
             if stored:
                 await self._store(project, request)
             else:
-                await self._client.publish(
-                    subjects.turn_request_unstored(project),
-                    turn_requests.encode(request),
-                    reply=subject,
-                )
+                await self._pass_on(project, request, reply=subject)
             yield listener
 
     @asynccontextmanager
@@ -147,7 +186,7 @@ class Turns:
         self, project: str, response_id: str, *, number: int
     ) -> AsyncIterator[Listener]:
         """Listen to a turn that was asked for before, from event ``number`` on."""
-        listener = Listener(project, response_id, self._deltas, number=number)
+        listener = Listener(project, response_id, self._kept, number=number)
         async with self._listening(listener, subjects.delta(project, response_id)):
             await listener.catch_up()
             yield listener
@@ -177,6 +216,16 @@ class Turns:
         finally:
             if not self._client.is_closed:
                 await subscription.unsubscribe()
+
+    async def _pass_on(self, project: str, request: TurnRequest, *, reply: str) -> None:
+        subject = subjects.turn_request_unstored(project)
+        try:
+            await self._client.publish(subject, turn_requests.encode(request), reply=reply)
+        except nats.errors.MaxPayloadError as error:
+            raise TooLarge(
+                "The input is too large together with the history it follows.",
+                code="request_too_large",
+            ) from error
 
     async def _store(self, project: str, request: TurnRequest) -> None:
         try:

@@ -27,7 +27,9 @@ from services.model import Answer, ModelRefused, ModelUnavailable
 from services.model.intake import Intake
 from services.responder.ask_model import ModelAsker
 from services.responder.asked import Asked, unstored
+from services.responder.left_behind import left_behind, remembered
 from services.responder.outcome import (
+    End,
     Outcome,
     end_of,
     error_code,
@@ -87,17 +89,15 @@ class TurnAnswerer:
         try:
             # Ids of what is not kept lead nowhere.
             asked = await self._reader.read(project, request, ids.item_id, first=True)
-            conversation_id = request.conversation_id
-            loaded = await self._conversations.load(project, conversation_id)
-            command = asked.admission()
-            admitted(loaded.state, command, conversation_id=conversation_id)
+            state, command = await self._before(asked), asked.admission()
+            admitted(state, command, conversation_id=request.conversation_id)
         except ApiError as refused:
             return refusal(refused)
-        turn = unstored(command, model=model_of(loaded.state, command))
+        turn, summary = unstored(command, model=model_of(state, command)), None
         relay = Relay(ids.item_id)
         try:
-            answered = await self._asker.ask(asked, loaded.state, turn, relay, deltas)
-            answer = answered.answer
+            answered = await self._asker.ask(asked, state, turn, relay, deltas)
+            answer, summary = answered.answer, answered.summary
             output = self._intake.output(relay.output(answer.items))
         except ModelRefused as refused:
             if not relay.number:
@@ -118,7 +118,17 @@ class TurnAnswerer:
             error_message=answer.error_message,
             ended_at=clock.now(),
         )
-        return self._told(asked, turn, relay, sequence=0)
+        end = self._told(asked, turn, relay, sequence=0)
+        if not request.tells_context:
+            return end
+        left = left_behind(state, command, turn, summary, conversation_id=request.conversation_id)
+        return msgspec.structs.replace(end, context=left)
+
+    async def _before(self, asked: Asked) -> Conversation:
+        given, parent = asked.request.before, asked.create.previous_response_id
+        if given is not None and parent is not None:
+            return remembered(parent, given.model, self._intake.output(given.items))
+        return (await self._conversations.load(asked.project, asked.request.conversation_id)).state
 
     def stop(self, project: str, response_id: str) -> bool:
         """Abort the model's answer to a turn; false if this process is not waiting for it.
@@ -139,7 +149,7 @@ class TurnAnswerer:
             Asked(
                 project=project,
                 request=request,
-                create=read_create(bytes(request.body), strict=False),
+                create=read_create(bytes(request.body), strict=False, generate=request.generate),
                 items=turn.input,
             ),
             turn,
@@ -295,7 +305,7 @@ class TurnAnswerer:
         assert turn is not None
         return self._told(asked, turn, relay, sequence=granted.sequence)
 
-    def _told(self, asked: Asked, turn: Turn, relay: Relay, *, sequence: int) -> Outcome:
+    def _told(self, asked: Asked, turn: Turn, relay: Relay, *, sequence: int) -> End:
         conversation_id = asked.request.conversation_id
         streamed = asked.create.stream
         return end_of(turn, relay, conversation_id, sequence=sequence, streamed=streamed)

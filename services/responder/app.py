@@ -171,6 +171,8 @@ class Responder:
             duration_ms=round((clock.monotonic() - started) * 1000, 1),
         )
         if isinstance(outcome, End):
+            if outcome.context is not None:
+                await outbox.tell_context(outcome.context)
             await outbox.end(outcome.frame, number=outcome.number, sequence=outcome.sequence)
             line.info(
                 "turn.ended",

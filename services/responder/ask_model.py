@@ -7,6 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 import msgspec
 
 from schemas.http import checks
+from schemas.http.responses import Usage
 from services.conversation.commands import TurnSummary
 from services.conversation.decide import before_input
 from services.conversation.history import Item, Turn
@@ -22,6 +23,7 @@ PROGRESS_S = 2.0
 """Time between two events that say a summary is still being made."""
 
 _fields = msgspec.json.Decoder(checks.Fields).decode
+_encode = msgspec.json.Encoder().encode
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +45,10 @@ class ModelAsker:
         self, asked: Asked, state: Conversation, turn: Turn, relay: Relay, deltas: Deltas
     ) -> Answered:
         """The whole answer; raises `ModelRefused` or `ModelUnavailable`."""
+        if not asked.request.generate:
+            usage = msgspec.Raw(_encode(Usage()))
+            answer = Answer(status="completed", items=(), usage=usage, model=turn.model)
+            return Answered(answer=answer)
         telling = Telling(asked, turn, relay, deltas)
         history = before_input(state, on_line=turn.on_line, parent=turn.parent)
         if asked.summarised:

@@ -1,7 +1,9 @@
 """Deltas of one turn on their way out: at once while they are slow, together when they pile up."""
 
 import asyncio
+from contextlib import suppress
 
+import nats.errors
 from nats.aio.client import Client
 
 from schemas import deltas
@@ -48,6 +50,15 @@ class Outbox:
         self._messages += 1
         headers = {deltas.KIND_HEADER: deltas.EVENTS, deltas.FIRST_HEADER: str(self._first)}
         await self._client.publish(self._subject, payload, headers=headers)
+
+    async def tell_context(self, context: bytes) -> None:
+        """Send what the turn leaves to one that follows, unless it has outgrown a message.
+
+        Who is not told it cannot send it along: a request so large would not go through either.
+        """
+        headers = {deltas.KIND_HEADER: deltas.CONTEXT}
+        with suppress(nats.errors.MaxPayloadError):
+            await self._client.publish(self._subject, context, headers=headers)
 
     async def end(self, frame: bytes, *, number: int, sequence: int) -> None:
         """Send the terminal frame of a turn stored at stream ``sequence`` (0: not stored)."""

@@ -19,13 +19,17 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
-    """The turn has ended: its terminal frame, and where it is stored (0: nowhere)."""
+    """The turn has ended: its terminal frame, and where it is stored (0: nowhere).
+
+    ``context`` is told before: what the turn leaves to one that follows.
+    """
 
     frame: bytes
     number: int
     status: str
     sequence: int
     tokens: int = 0
+    context: bytes | None = None
 
 
 Outcome = Refusal | End

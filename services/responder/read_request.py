@@ -30,7 +30,7 @@ class RequestReader:
 
         ``first``: it was never delivered before.
         """
-        create = read_create(bytes(request.body), strict=False)
+        create = read_create(bytes(request.body), strict=False, generate=request.generate)
         check_target(request, create)
         given, summarised = _split(create.input)
         admitted_before = None if first else await self._known(project, request)
