@@ -21,6 +21,6 @@ async def test_a_fault_of_ours_is_told_in_the_contracts_words():
 
 
 async def test_a_log_that_cannot_be_reached_is_to_be_asked_again():
-    answer = await answers.on_unavailable(REQUEST, JournalUnavailable("no server"))
+    answer = await answers.on_fault(REQUEST, JournalUnavailable("no server"))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert json.loads(answer.body)["error"]["type"] == "server_error"

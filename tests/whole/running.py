@@ -443,9 +443,8 @@ def output_of(call_id: str, output: str) -> dict[str, Any]:
     return {"type": "function_call_output", "call_id": call_id, "output": output}
 
 
-@contextmanager
-def another_gateway(running: Running, **variables: str) -> Iterator[str]:
-    """URL of a gateway more on the same log, once it can serve; it is stopped at the end."""
+def begin_gateway(running: Running, **variables: str) -> tuple[str, Child]:
+    """A gateway more on the same log, and its URL, once it can serve."""
     port = free_port()
     child = running.beside("gateway", port=str(port), tokens_budget="0", **variables)
     url = f"http://127.0.0.1:{port}"
@@ -457,5 +456,12 @@ def another_gateway(running: Running, **variables: str) -> Iterator[str]:
         return False
 
     until(serves)
+    return url, child
+
+
+@contextmanager
+def another_gateway(running: Running, **variables: str) -> Iterator[str]:
+    """URL of a gateway more on the same log; it is stopped at the end."""
+    url, child = begin_gateway(running, **variables)
     yield url
     assert child.end() == 0
