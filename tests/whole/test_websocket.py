@@ -11,6 +11,7 @@ from openai import AsyncOpenAI, NotFoundError, OpenAI
 
 from schemas.http import stream_events
 from services.journal.deltas import Deltas
+from services.model.rendering import SUMMARY_INTRODUCTION
 from tests.whole.running import MODEL, PROJECT, Running, function, message, output_of, texts
 from tests.whole.wire import TERMINAL, Wire, of_lane, said, wired
 
@@ -362,6 +363,41 @@ def test_a_chain_of_which_nothing_is_stored_keeps_its_model(shared: Running, wir
 
     assert wire.answer()[-1]["response"]["model"] == REASONING
     assert json.loads(shared.received_with("To it again")[0])["model"] == REASONING
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_a_chain_is_made_smaller_whether_it_is_stored_or_not(
+    shared: Running, wire: Wire, *, store: bool
+):
+    managed = [{"type": "compaction", "compact_threshold": 1000}]
+    mark = f"smaller {store}"
+    first = wire.response(f"{mark} one [[words 1200]]", store=store)
+    follow = {"store": store, "previous_response_id": first["id"]}
+    second = wire.response(f"{mark} two", context_management=managed, **follow)
+    follow["previous_response_id"] = second["id"]
+    wire.response(f"{mark} three", **follow)
+
+    assert [item["type"] for item in second["output"]] == ["compaction", "message"]
+    summary, *rest = windows(shared, f"{mark} three")[-1]
+    assert summary.startswith(SUMMARY_INTRODUCTION)
+    assert rest == [f"{mark} two", said(second), f"{mark} three"]
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_a_summary_that_was_asked_for_begins_what_follows(
+    shared: Running, wire: Wire, *, store: bool
+):
+    mark = f"triggered {store}"
+    first = wire.response(f"{mark} one [[words 200]]", store=store)
+    follow = {"store": store, "previous_response_id": first["id"]}
+    second = wire.response([{"type": "compaction_trigger"}], **follow)
+    follow["previous_response_id"] = second["id"]
+    wire.response(f"{mark} three", **follow)
+
+    assert [item["type"] for item in second["output"]] == ["compaction"]
+    summary, *rest = windows(shared, f"{mark} three")[-1]
+    assert summary.startswith(SUMMARY_INTRODUCTION)
+    assert rest == [f"{mark} three"]
 
 
 def test_deltas_are_padded_for_who_asks_for_it(wire: Wire):

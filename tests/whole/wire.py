@@ -36,8 +36,8 @@ class Wire:
         """The next frame, whatever it is."""
         text = self.socket.recv(timeout=wait_s)
         assert isinstance(text, str)
-        frame = json.loads(text)
-        EVENT.validate_python(frame)
+        frame: Frame = json.loads(text)
+        EVENT.validate_json(text, strict=True)
         self.heard.append(frame)
         return frame
 
