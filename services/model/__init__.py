@@ -47,20 +47,24 @@ class ModelRefused(Exception):
         status: int,
         code: str | None,
         param: str | None,
-        retry_after_s: int | None,
+        kind: str = "invalid_request_error",
+        retry_after_s: int | None = None,
     ) -> None:
-        """``status`` is the upstream's own; ``retry_after_s`` where it named one."""
+        """``status`` and ``kind`` are the contract's for it (contract 0.3).
+
+        ``retry_after_s`` is at least 1, and always there when the upstream is asked too often.
+        """
         super().__init__(message)
         self.message = message
         self.status = status
+        self.kind = kind
         self.code = code
         self.param = param
         self.retry_after_s = retry_after_s
 
     def body(self) -> bytes:
         """The error body in which it is passed on."""
-        kind = "requests" if self.status == 429 else "invalid_request_error"  # noqa: PLR2004 - HTTP
-        error = Error(message=self.message, type=kind, param=self.param, code=self.code)
+        error = Error(message=self.message, type=self.kind, param=self.param, code=self.code)
         return msgspec.json.encode(ErrorBody(error))
 
 
@@ -77,11 +81,18 @@ class Model(Protocol):
     def stream(self, call: Call) -> AsyncGenerator[Fields | Answer]:
         """The upstream's events in the contract's shapes, raw; at last the answer.
 
-        Ids and sequence numbers are the upstream's. Lifecycle events are left out.
+        Each is one of `schemas.http.event_types.TYPES`, with all its fields. Ids and sequence
+        numbers are the upstream's. An answer that failed may still come after events.
         """
 
     async def models(self) -> bytes:
         """The upstream's list of models, as the contract's body."""
+
+    async def retrieve_model(self, name: str) -> bytes:
+        """The upstream's model of this name, as the contract's body.
+
+        One it does not list is refused with 404 and ``model_not_found``.
+        """
 
     async def aclose(self) -> None:
         """Give connections back."""

@@ -1,21 +1,29 @@
 """The model through an upstream's Responses API; used without its state (``store: false``)."""
 
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 import msgspec
+import structlog
 
-from schemas.http import checks
 from schemas.http.checks import Fields
 from schemas.http.responses import Usage
-from services.model import Answer, Call, ModelUnavailable, rendering
-from services.model.upstream import Upstream, decode_error, drain
+from services.model import Answer, Call, ModelUnavailable, rendering, upstream_events
+from services.model.refusals import words
+from services.model.upstream import UNREADABLE, Upstream, decode_error, drain, failed
 from services.sealing import Sealer
+
+log = structlog.get_logger()
+
+TYPE_LENGTH_MAX = 64
+"""Characters of an unknown event's type that reach the log."""
 
 
 class _Error(msgspec.Struct):
-    code: str | None = None
-    message: str | None = None
+    code: Any = None
+    message: Any = None
 
 
 class _Details(msgspec.Struct):
@@ -43,27 +51,17 @@ class _Usage(msgspec.Struct):
 
 class _Response(msgspec.Struct):
     status: str
-    output: tuple[msgspec.Raw, ...]
-    model: str = ""
+    output: tuple[msgspec.Raw, ...] | None = None
+    model: str | None = None
     usage: _Usage | None = None
     error: _Error | None = None
     incomplete_details: _Details | None = None
 
 
-class _Event(msgspec.Struct):
-    type: str = ""
-    response: msgspec.Raw = checks.NULL
-    message: str | None = None
-    error: _Error | None = None
-
-
 _encode = msgspec.json.Encoder().encode
 _response = msgspec.json.Decoder(_Response).decode
-_event = msgspec.json.Decoder(_Event).decode
-_fields = msgspec.json.Decoder(Fields).decode
 
-_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
-_LIFECYCLE = frozenset({"response.created", "response.queued", "response.in_progress", "keepalive"})
+_CANCELLED = "The model's server cancelled its answer."
 
 
 class ResponsesEndpoint:
@@ -78,38 +76,44 @@ class ResponsesEndpoint:
         """As the protocol says."""
         answer = await self._upstream.post("/responses", self._body(call, stream=False))
         try:
-            return _answer(_response(answer), call)
-        except msgspec.MsgspecError as error:
+            response = _response(answer)
+            if response.output is None and response.status != "failed":
+                raise ModelUnavailable("The model's answer has no output.")
+            return _answer(response, call)
+        except UNREADABLE as error:
             raise decode_error(error) from error
 
     async def stream(self, call: Call) -> AsyncGenerator[Fields | Answer]:
         """As the protocol says."""
-        answer: Answer | None = None
+        dropped: Counter[str] = Counter()
         body = self._body(call, stream=True)
         async with aclosing(self._upstream.stream("/responses", body)) as events:
-            try:
-                async for data in events:
-                    event = _event(data)
-                    if event.type in _TERMINAL and not checks.is_null(event.response):
-                        answer = _answer(_response(event.response), call)
-                        break
-                    if event.type == "error":
-                        inner = event.error or _Error()
-                        raise ModelUnavailable(
-                            event.message or inner.message or "The model reported an error."
-                        )
-                    if event.type not in _LIFECYCLE:
-                        yield _fields(data)
-            except msgspec.MsgspecError as error:
-                raise decode_error(error) from error
-            if answer is None:
+            async for data in events:
+                try:
+                    event = upstream_events.read(data)
+                    answer = _ending(event, call)
+                except UNREADABLE as error:
+                    raise decode_error(error) from error
+                if answer is not None:
+                    await drain(events)
+                    break
+                if isinstance(event, upstream_events.Dropped):
+                    dropped[event.type[:TYPE_LENGTH_MAX]] += 1
+                elif isinstance(event, dict):
+                    yield event
+            else:
                 raise ModelUnavailable("The model's answer broke off.")
-            await drain(events)
+        if dropped:
+            log.debug("stream.events_dropped", types=dict(dropped))
         yield answer
 
     async def models(self) -> bytes:
         """As the protocol says."""
-        return await self._upstream.get("/models")
+        return await self._upstream.models()
+
+    async def retrieve_model(self, name: str) -> bytes:
+        """As the protocol says."""
+        return await self._upstream.model(name)
 
     async def aclose(self) -> None:
         """As the protocol says."""
@@ -127,17 +131,33 @@ class ResponsesEndpoint:
         return _encode(body)
 
 
+def _ending(event: object, call: Call) -> Answer | None:
+    """The answer that an event ends the stream with."""
+    if isinstance(event, upstream_events.End):
+        return _answer(_response(event.response), call)
+    if isinstance(event, upstream_events.Failure):
+        message = event.message or "The model reported an error."
+        return failed(call, code=event.code, message=message)
+    return None
+
+
 def _answer(response: _Response, call: Call) -> Answer:
-    error = response.error
     details = response.incomplete_details
+    status, error = response.status, response.error or _Error()
+    if status == "cancelled":
+        error = _Error(message=_CANCELLED)
+    elif status not in {"completed", "incomplete", "failed"}:
+        # It was asked to answer, and not to go on in the background.
+        raise ModelUnavailable("The model's answer has no end.")
+    answered = status in {"completed", "incomplete"}
     return Answer(
-        status=response.status,
-        items=response.output,
+        status=status if answered else "failed",
+        items=tuple(upstream_events.item(raw) for raw in response.output or ()),
         usage=msgspec.Raw(_encode(_counted(response.usage or _Usage()))),
         model=response.model or call.model,
         reason=details.reason if details else None,
-        error_code=(error.code or "server_error") if error else None,
-        error_message=error.message if error else None,
+        error_code=None if answered else words(error.code) or "server_error",
+        error_message=None if answered else words(error.message) or "The model failed.",
     )
 
 

@@ -48,12 +48,16 @@ class Intake:
         return tuple(self._item(raw) for raw in raws)
 
     def _item(self, raw: msgspec.Raw) -> Item:
-        head = items.head(raw)
-        if head.type == "compaction":
-            tokens = self._counter.count_text(self._sealer.open(items.sealed(raw)))
-        else:
-            tokens = self._counter.count(raw)
+        text = self._summary(raw) if items.head(raw).type == "compaction" else None
+        tokens = self._counter.count(raw) if text is None else self._counter.count_text(text)
         return item_of(raw, tokens)
+
+    def _summary(self, raw: msgspec.Raw) -> str | None:
+        """The text of a compaction; nothing for one an upstream made, which only that can open."""
+        try:
+            return self._sealer.open(items.sealed(raw))
+        except Unreadable:
+            return None
 
     def _accept(self, blob: str, item_id: str) -> None:
         try:

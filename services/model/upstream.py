@@ -6,25 +6,42 @@ costs more than all else a turn does.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import suppress
-from typing import Any, NoReturn
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 
+import aiohttp
 import httpx2
 import msgspec
 import openai
 from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
 
-from services.model import ModelRefused, ModelUnavailable
+from schemas.http import checks
+from services.model import Answer, Call, ModelUnavailable
+from services.model.refusals import fault, model_unknown
 from services.settings import ModelSettings
 
 _JSON = {"Content-Type": "application/json"}
-_REFUSALS = frozenset({400, 404, 409, 413, 422, 429})
-"""Statuses that are about the request; the rest, credentials included, are about the upstream."""
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding bytes that are not the JSON that was promised comes to."""
+
+
+_UNCONNECTED = "The connection to the model failed."
 
 DRAIN_WAIT_S = 0.05
 """Seconds an upstream is given to end a stream that has said everything."""
+
+
+class _Listed(msgspec.Struct):
+    data: tuple[msgspec.Raw, ...]
+
+
+class _Named(msgspec.Struct):
+    id: str
+
+
+_models = msgspec.json.Decoder(_Listed).decode
+_model = msgspec.json.Decoder(_Named).decode
 
 
 class _Events(AsyncStream[str]):
@@ -57,17 +74,15 @@ class Upstream:
 
     async def post(self, path: str, body: bytes) -> bytes:
         """The body of a plain answer."""
-        try:
+        with _translated():
             answer: bytes = await self._client.post(
                 path, cast_to=bytes, content=body, options={"headers": _JSON}
             )
-        except openai.OpenAIError as error:
-            _raise(error)
         return answer
 
     async def stream(self, path: str, body: bytes) -> AsyncGenerator[str]:
         """The data of each server-sent event of an answer."""
-        try:
+        with _translated():
             events = await self._client.post(
                 path,
                 cast_to=str,
@@ -79,16 +94,24 @@ class Upstream:
             async with events:
                 async for data in events:
                     yield data
-        except openai.OpenAIError as error:
-            _raise(error)
 
-    async def get(self, path: str) -> bytes:
-        """The body of an answer to a GET."""
-        try:
-            answer: bytes = await self._client.get(path, cast_to=bytes)
-        except openai.OpenAIError as error:
-            _raise(error)
+    async def models(self) -> bytes:
+        """The list of models it serves, as it tells it."""
+        with _translated():
+            answer: bytes = await self._client.get("/models", cast_to=bytes)
         return answer
+
+    async def model(self, name: str) -> bytes:
+        """One model of that list: not every server can be asked for one alone."""
+        listed = await self.models()
+        try:
+            models = _models(listed).data
+            found = next((raw for raw in models if _model(raw).id == name), None)
+        except UNREADABLE as error:
+            raise decode_error(error) from error
+        if found is None:
+            raise model_unknown(f"The model '{name}' does not exist.", status=404)
+        return bytes(found)
 
     async def aclose(self) -> None:
         """Give connections back."""
@@ -103,35 +126,38 @@ async def drain(events: AsyncIterator[str]) -> None:
                 continue
 
 
-def _raise(error: openai.OpenAIError) -> NoReturn:
-    if isinstance(error, openai.APIStatusError) and error.status_code in _REFUSALS:
-        body: Any = error.body if isinstance(error.body, dict) else {}
-        after = error.response.headers.get("retry-after", "")
-        raise ModelRefused(
-            str(body.get("message") or error.message),
-            status=error.status_code,
-            code=_written(body.get("code")),
-            param=_written(body.get("param")),
-            retry_after_s=int(after) if after.isdigit() else None,
-        ) from error
-    raise ModelUnavailable(_said(error)) from error
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Every fault of the client as one of ours."""
+    try:
+        yield
+    except openai.APIStatusError as error:
+        raise fault(error.status_code, error.body, error.response.headers) from error
+    except openai.APITimeoutError as error:
+        # The transport calls a refused connection one that timed out.
+        connected = not isinstance(error.__cause__, httpx2.ConnectTimeout)
+        why = "The model did not answer in time." if connected else _UNCONNECTED
+        raise ModelUnavailable(why) from error
+    except (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError) as error:
+        # The transport lets some of its own through: HTTP that is none, for one.
+        raise ModelUnavailable(_UNCONNECTED) from error
+    except UnicodeDecodeError as error:
+        raise decode_error(error) from error
 
 
-def _written(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def decode_error(error: Exception) -> ModelUnavailable:
+    """What a malformed answer of the upstream amounts to; nothing of what it holds is told."""
+    why = f": {error}" if isinstance(error, msgspec.MsgspecError) else ""
+    return ModelUnavailable(f"The model's answer could not be read{why}")
 
 
-def _said(error: openai.OpenAIError) -> str:
-    """What may be told to clients of a fault that is not theirs: no address, no key."""
-    # The transport calls a refused connection one that timed out.
-    connected = not isinstance(error.__cause__, httpx2.ConnectTimeout)
-    if isinstance(error, openai.APITimeoutError) and connected:
-        return "The model did not answer in time."
-    if isinstance(error, openai.APIStatusError):
-        return f"The model answered with status {error.status_code}."
-    return "The connection to the model failed."
-
-
-def decode_error(error: msgspec.MsgspecError) -> ModelUnavailable:
-    """What a malformed answer of the upstream amounts to."""
-    return ModelUnavailable(f"The model's answer could not be read: {error}")
+def failed(call: Call, *, code: str | None, message: str) -> Answer:
+    """The answer of an upstream that says it failed."""
+    return Answer(
+        status="failed",
+        items=(),
+        usage=checks.NULL,
+        model=call.model,
+        error_code=code or "server_error",
+        error_message=message,
+    )

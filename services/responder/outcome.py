@@ -9,6 +9,35 @@ from services.conversation.retelling import opening
 from services.model import ModelRefused
 from services.responder.relay import Relay
 
+_FAILURES = frozenset(
+    {
+        "bio_policy",
+        "context_length_exceeded",
+        "data_residency_mismatch",
+        "empty_image_file",
+        "failed_to_download_image",
+        "image_content_policy_violation",
+        "image_file_not_found",
+        "image_file_too_large",
+        "image_parse_error",
+        "image_too_large",
+        "image_too_small",
+        "insufficient_quota",
+        "invalid_base64_image",
+        "invalid_image",
+        "invalid_image_format",
+        "invalid_image_mode",
+        "invalid_image_url",
+        "invalid_prompt",
+        "misalignment_policy_violation",
+        "rate_limit_exceeded",
+        "server_error",
+        "unsupported_image_media_type",
+        "vector_store_timeout",
+    }
+)
+"""Codes a failed response has (contract 1.5)."""
+
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """The turn has no response: an error body and its HTTP status."""
@@ -73,4 +102,6 @@ def told(error: Exception) -> str:
 
 def error_code(refused: ModelRefused) -> str:
     """A refusal in the words a failed response has for it (contract 1.5)."""
-    return "rate_limit_exceeded" if refused.status == 429 else "invalid_prompt"  # noqa: PLR2004
+    if refused.code in _FAILURES:
+        return refused.code
+    return "rate_limit_exceeded" if refused.retry_after_s is not None else "invalid_prompt"

@@ -1,7 +1,7 @@
-"""The simulator as a process, and an upstream that answers any bytes."""
+"""The simulator as a process, and an upstream that answers as it is told to."""
 
-import asyncio
 import json
+import secrets
 import subprocess
 import sys
 import warnings
@@ -9,6 +9,7 @@ import warnings
 import pytest
 
 from services.model.tokenizer import Tokenizer
+from tests.upstream import serving
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,33 +30,18 @@ def simulator_url():
             process.terminate()
 
 
+@pytest.fixture(scope="session")
+def scripted():
+    """One upstream that answers what each test plans for its own mark."""
+    with serving() as upstream:
+        yield upstream
+
+
+@pytest.fixture(params=["responses", "chat"])
+def api(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture
-async def answering():
-    """Starts an HTTP server that answers every request with the same body; returns its URL."""
-    servers = []
-
-    async def start(body: bytes, *, kind: str = "application/json") -> str:
-        async def answer(reader, writer):
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = next(
-                int(line.partition(b":")[2])
-                for line in head.lower().split(b"\r\n")
-                if line.startswith(b"content-length:")
-            )
-            await reader.readexactly(length)
-            writer.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n"
-                b"connection: close\r\n\r\n%b" % (kind.encode(), len(body), body)
-            )
-            await writer.drain()
-            writer.close()
-            await writer.wait_closed()
-
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        servers.append(server)
-        return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-
-    yield start
-    for server in servers:
-        server.close()
-        await server.wait_closed()
+def mark() -> str:
+    return f"mark-{secrets.token_hex(8)}"

@@ -1,13 +1,11 @@
-import json
+from typing import Any
 
-import msgspec
 import pytest
 
-from schemas.http.create_response import read_create
-from schemas.http.errors import ApiError
 from services.conversation.history import Item, item_of
-from services.model import messages
-from tests.builders import call, message, output, raw, reasoning, said
+from services.model import ModelRefused, messages
+from tests.builders import call, compaction_item, message, output, raw, reasoning, said
+from tests.told_streams import STREAMS
 
 
 def told(*items: Item, instructions=None):
@@ -32,7 +30,7 @@ def test_messages_are_told_in_their_order_after_the_instructions():
         {"role": "system", "content": "Be terse."},
         user("Hi"),
         {"role": "assistant", "content": "Hello"},
-        {"role": "developer", "content": "Be"},
+        {"role": "system", "content": "Be"},
     ]
 
 
@@ -142,110 +140,76 @@ def test_a_refusal_is_told_as_its_text():
     assert told(item) == [{"role": "assistant", "content": "No."}]
 
 
-def spelled(**given: object):
-    """The chat API's spelling of parameters, decoded."""
-    return json.loads(
-        msgspec.json.encode(
-            messages.parameters({name: raw(value) for name, value in given.items()})
-        )
-    )
+def stored(**fields: Any) -> Item:
+    return item_of(raw({"id": "x", "status": "completed", **fields}), 1)
 
 
-def test_parameters_are_respelled_and_what_chat_does_not_know_is_left_out():
-    assert spelled(
-        max_output_tokens=16,
-        temperature=0.5,
-        top_p=1,
-        user="u",
-        parallel_tool_calls=False,
-        truncation="auto",
-        include=[],
-        text={"format": {"type": "json_schema", "name": "n", "schema": {}, "strict": True}},
-        reasoning={"effort": "low", "summary": None},
-        tools=[
-            {"type": "web_search"},
-            {
-                "type": "function",
-                "name": "look",
-                "description": None,
-                "parameters": {"type": "object"},
-                "strict": False,
-            },
-        ],
-        tool_choice={"type": "function", "name": "look"},
-    ) == {
-        "temperature": 0.5,
-        "top_p": 1,
-        "parallel_tool_calls": False,
-        "user": "u",
-        "max_completion_tokens": 16,
-        "tools": [
-            {
-                "type": "function",
-                "function": {"name": "look", "parameters": {"type": "object"}, "strict": False},
-            }
-        ],
-        "tool_choice": {"type": "function", "function": {"name": "look"}},
-        "response_format": {
-            "type": "json_schema",
-            "json_schema": {"name": "n", "schema": {}, "strict": True},
+def custom(call_id: str) -> Item:
+    return stored(type="custom_tool_call", call_id=call_id, name="sql", input="SELECT 1")
+
+
+def test_calls_of_custom_tools_and_their_outputs_are_told_beside_the_others():
+    rows = [{"type": "input_text", "text": "1 "}, {"type": "input_text", "text": "row"}]
+    custom_output = stored(type="custom_tool_call_output", call_id="call_c", output=rows)
+
+    assert told(custom("call_c"), call("call_1"), output("call_1"), custom_output) == [
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {"id": "call_c", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}},
+                asked("call_1"),
+            ],
         },
-        "reasoning_effort": "low",
-    }
+        tool("call_1"),
+        tool("call_c", "1 row"),
+    ]
 
 
-def test_a_choice_among_no_tools_is_left_out():
-    assert spelled(tools=[], tool_choice="auto") == {}
-    assert spelled(tools=[{"type": "web_search"}], tool_choice="required") == {}
+def test_an_image_in_an_output_is_told_as_one():
+    parts = [{"type": "input_image", "image_url": "https://x.test/c.png"}]
+    shot = stored(type="function_call_output", call_id="call_1", output=parts)
 
+    (_, answered) = told(call("call_1"), shot)
 
-def test_a_simple_format_is_passed_on_and_an_absent_one_is_not():
-    assert spelled(text={"format": {"type": "json_object"}}) == {
-        "response_format": {"type": "json_object"}
-    }
-    assert spelled(text={"verbosity": "low"}, reasoning={"effort": None}) == {}
+    assert answered["content"] == [
+        {"type": "image_url", "image_url": {"url": "https://x.test/c.png", "detail": "auto"}}
+    ]
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "name", sorted(STREAMS.keys() - {"audio"} - {n for n in STREAMS if n.startswith("message")})
+)
+def test_what_chat_has_no_form_for_is_left_out(name: str):
+    item = item_of(raw(STREAMS[name][-1]["item"]), 1)
+    expected = name in {"function_call", "custom_tool_call"}
+    assert [one["role"] for one in told(message("m"), item)] == ["user", "assistant"][
+        : 1 + expected
+    ]
+
+
+def test_a_summary_only_an_upstream_can_read_is_left_out():
+    assert told(compaction_item("cmp_1"), message("m")) == [user("Hi")]
+
+
+@pytest.mark.parametrize(
+    ("part", "what"),
     [
-        {"text": {"format": 5}},
-        {"text": {"format": {"schema": {}}}},
-        {
-            "tools": [{"type": "function", "name": "look"}],
-            "tool_choice": {"type": "function"},
-        },
+        ({"type": "input_image", "file_id": "file-1", "image_url": None}, "image by its file id"),
+        ({"type": "input_file", "file_url": "https://x.test/a.pdf"}, "file by its URL"),
+        ({"type": "input_audio", "data": "x"}, "'input_audio'"),
     ],
-    ids=["format", "format_without_type", "choice_without_name"],
 )
-def test_parameters_that_passed_the_door_do_not_break_their_respelling(wrong):
-    try:
-        read = read_create(bytes(raw({"model": "m", "input": "x", **wrong})), strict=False)
-    except ApiError:
-        return
-    assert isinstance(messages.parameters(read.parameters), dict)
+def test_what_chat_cannot_be_shown_is_refused(part: dict[str, Any], what: str):
+    item = stored(type="message", role="user", content=[part])
+    with pytest.raises(ModelRefused, match=what) as refused:
+        told(item)
+    assert (refused.value.status, refused.value.param) == (400, "input")
 
 
-def test_a_chat_count_is_told_in_the_contracts_shape():
-    assert messages.usage(
-        {
-            "prompt_tokens": 9,
-            "completion_tokens": 7,
-            "total_tokens": 16,
-            "prompt_tokens_details": {"cached_tokens": 4},
-            "completion_tokens_details": {"reasoning_tokens": 2},
-        }
-    ) == messages.Usage(
-        input_tokens=9,
-        input_tokens_details=messages.Usage.InputDetails(cached_tokens=4),
-        output_tokens=7,
-        output_tokens_details=messages.Usage.OutputDetails(reasoning_tokens=2),
-        total_tokens=16,
-    )
-
-
-@pytest.mark.parametrize(
-    "given", [None, {}, {"prompt_tokens": None, "prompt_tokens_details": None}]
-)
-def test_a_count_that_was_not_given_is_zero(given):
-    assert messages.usage(given) == messages.Usage()
+def test_nulls_of_a_file_are_not_sent():
+    part = {"type": "input_file", "file_id": None, "file_data": "data:x", "filename": "a.pdf"}
+    item = stored(type="message", role="user", content=[part])
+    assert told(item)[0]["content"] == [
+        {"type": "file", "file": {"file_data": "data:x", "filename": "a.pdf"}}
+    ]

@@ -1,10 +1,25 @@
-import msgspec
+import json
+from pathlib import Path
+from typing import Any, get_args
 
+import pytest
+from openai.types.responses import ResponseInputItem
+from pydantic import BaseModel, ValidationError
+
+from services.conversation.history import item_of
 from services.model.rendering import SUMMARY_INTRODUCTION, parameters, window
 from services.sealing import Sealer
 from tests.builders import call, compaction_item, message, output, plain, raw, reasoning, said
 
 SEALER = Sealer(bytes(32))
+SAMPLE = Path(__file__).parents[1] / "contract" / "samples" / "items_all_variants.json"
+SAMPLES: list[dict[str, Any]] = json.loads(SAMPLE.read_bytes())
+INPUT = get_args(ResponseInputItem.__origin__)
+"""The SDK's class of every type of input."""
+
+
+def stored(value):
+    return item_of(raw(value), 1)
 
 
 def test_a_compaction_becomes_a_message_of_the_developer():
@@ -18,13 +33,73 @@ def test_a_compaction_becomes_a_message_of_the_developer():
     }
 
 
+def test_a_compaction_an_upstream_made_goes_back_as_it_came():
+    item = compaction_item("cmp_1", blob="gAAAA")
+    (sent,) = window((item,), SEALER)
+    assert sent is item
+
+
 def test_reasoning_is_sent_only_with_content_the_upstream_can_open():
-    kept = reasoning("rs_2", encrypted="gAAAA")
-    null = msgspec.structs.replace(
-        reasoning("rs_3"),
-        raw=raw({"id": "rs_3", "type": "reasoning", "summary": [], "encrypted_content": None}),
+    null = stored({"id": "rs_3", "type": "reasoning", "summary": [], "encrypted_content": None})
+    assert window((reasoning("rs_1"), null), SEALER) == ()
+
+
+def test_reasoning_is_sent_without_the_id_it_has_here_and_what_is_only_output():
+    # The id is sealed into the content, and a status or a null is refused.
+    (sent,) = window(
+        (
+            stored(
+                {
+                    "id": "rs_2",
+                    "type": "reasoning",
+                    "summary": [],
+                    "content": None,
+                    "encrypted_content": "gAAAA",
+                    "status": "completed",
+                    "created_by": "x",
+                }
+            ),
+        ),
+        SEALER,
     )
-    assert window((reasoning("rs_1"), kept, null), SEALER) == (kept,)
+    assert plain(sent.raw) == {"type": "reasoning", "summary": [], "encrypted_content": "gAAAA"}
+    assert sent.id == "rs_2"
+
+
+def test_who_made_an_item_is_not_sent():
+    made = plain(call("call_1").raw) | {"created_by": "agent"}
+    (sent,) = window((stored(made),), SEALER)
+    assert sent == call("call_1")
+
+
+@pytest.mark.parametrize("kind", ["custom_tool_call", "custom_tool_call_output"])
+def test_a_status_is_not_sent_where_an_input_has_none(kind: str):
+    item = {"id": "ctc_1", "type": kind, "call_id": "c", "name": "n", "input": "x", "output": "y"}
+    (sent,) = window((stored({**item, "status": "completed"}),), SEALER)
+    assert plain(sent.raw) == item
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=[sample["type"] for sample in SAMPLES])
+def test_every_stored_item_is_sent_as_the_sdk_has_it_as_input(sample: dict[str, Any]):
+    for sent in window((stored({**sample, "created_by": "agent"}),), SEALER):
+        value = plain(sent.raw)
+        if sent.type == "message":
+            # Nobody makes messages for others; their ids are tolerated.
+            del value["created_by"]
+            value |= {} if value["role"] == "assistant" else {"id": None}
+            value = {name: each for name, each in value.items() if each is not None}
+        if sent.type == "reasoning":
+            value["id"] = "rs_1"  # required by the type, and not by servers
+        assert any(is_input(kind, value) for kind in INPUT), value
+
+
+def is_input(kind: type[BaseModel], value: dict[str, Any]) -> bool:
+    """Whether a value is of this class, without a field the class does not know."""
+    try:
+        kind.model_validate(value)
+    except ValidationError:
+        return False
+    return value.keys() <= kind.model_fields.keys()
 
 
 def test_all_else_is_sent_as_the_very_same_objects():

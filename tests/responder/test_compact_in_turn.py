@@ -182,7 +182,7 @@ async def test_a_refusal_behind_a_summary_that_was_told_ends_the_stream(
     )
     response = response_of(outcome)
     assert response["status"] == "failed"
-    assert response["error"] == {"code": "invalid_prompt", "message": "Too long."}
+    assert response["error"] == {"code": "context_length_exceeded", "message": "Too long."}
     assert [event["type"] for event in told.events()] == [
         "response.created",
         "response.in_progress",
