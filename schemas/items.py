@@ -74,21 +74,32 @@ def compaction(item_id: str, encrypted_content: str) -> msgspec.Raw:
     )
 
 
-def adopted(raw: msgspec.Raw, item_id: str) -> msgspec.Raw:
-    """An item a model wrote, under an id of ours, with what the contract wants beside."""
+class _Written(msgspec.Struct, frozen=True):
+    type: str
+    id: str | None = None
+
+
+_written = msgspec.json.Decoder(_Written).decode
+
+
+def adopted(raw: msgspec.Raw, item_id: str, *, status: str = item_types.COMPLETED) -> msgspec.Raw:
+    """An item a model wrote, under an id of ours, with what the contract wants beside.
+
+    ``status`` is the item's where the model gave it none.
+    """
     fields = _fields(raw)
-    shape = TYPES.get(head(raw).type)
+    shape = TYPES.get(_written(raw).type)
     fields = {"id": msgspec.Raw(_encode(item_id)), **{k: v for k, v in fields.items() if k != "id"}}
     if shape is not None:
-        _complete(fields, shape)
+        _complete(fields, shape, status=msgspec.Raw(_encode(status)))
     return msgspec.Raw(_encode(fields))
 
 
 def prefix_of(raw: msgspec.Raw) -> str:
     """The id prefix for an item a model wrote; of a type we do not know, the model's own."""
-    known = head(raw)
+    known = _written(raw)
     shape = TYPES.get(known.type)
-    return shape.prefix if shape else known.id.partition("_")[0] or "item"
+    return shape.prefix if shape else (known.id or "").partition("_")[0] or "item"
 
 
 def from_text(value: msgspec.Raw, *, mint: Mint) -> msgspec.Raw:
@@ -221,16 +232,16 @@ def _stored(given: Fields, name: str, param: str, *, mint: Mint) -> msgspec.Raw:
     _check_status(given, shape, param)
     if name == "message":
         _complete_message(fields, param)
-    _complete(fields, shape)
+    _complete(fields, shape, status=_completed)
     ordered = {key: fields[key] for key in shape.order if key in fields}
     ordered.update(fields)
     return msgspec.Raw(_encode(ordered))
 
 
-def _complete(fields: Fields, shape: ItemType) -> None:
+def _complete(fields: Fields, shape: ItemType, *, status: msgspec.Raw) -> None:
     """Add what is stored where it was left out."""
     if shape.status_stored and checks.is_null(fields.get("status")):
-        fields["status"] = _completed
+        fields["status"] = status
     for name, raw in shape.added.items():
         if checks.is_null(fields.get(name)):
             fields[name] = raw

@@ -98,7 +98,7 @@ class TurnAnswerer:
         try:
             answered = await self._asker.ask(asked, state, turn, relay, deltas)
             answer, summary = answered.answer, answered.summary
-            output = self._intake.output(relay.output(answer.items))
+            output = self._intake.output(relay.output(answer))
         except ModelRefused as refused:
             if not relay.number:
                 return refused_by_model(refused)
@@ -219,7 +219,7 @@ class TurnAnswerer:
             call = self._asker.ask(asked, state, turn, relay, deltas)
             answered = await self._calls.run(asked.project, turn.id, call)
             answer = answered.answer
-            output = self._intake.output(relay.output(answer.items))
+            output = self._intake.output(relay.output(answer))
         except Stopped:
             return await self._cancel(asked, turn, relay)
         except ModelRefused as refused:

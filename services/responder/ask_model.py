@@ -71,6 +71,7 @@ class ModelAsker:
             async for event in events:
                 await telling.open()
                 if isinstance(event, Answer):
+                    await telling.closed(event)
                     # What was said leaves before the log is made to sync its end.
                     await telling.flush()
                     return event

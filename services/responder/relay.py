@@ -1,17 +1,28 @@
-"""The upstream's events as the contract's: our ids, gapless numbers, each encoded once (pure)."""
+"""The upstream's events as the contract's: our ids, gapless numbers, each encoded once (pure).
 
-from collections.abc import Callable
+The client is told a stream the SDK can follow (contract 3.6), whatever the upstream says: each item
+from its first event to its last, and every one of them in the response at the end. What cannot be
+made such a stream is the upstream's fault, and the turn fails.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import msgspec
 
 from schemas import items
 from schemas.http import stream_events
 from schemas.http.checks import Fields
+from schemas.http.event_types import TYPES
+from services.model import Answer
+from services.responder.told_item import ToldItem, Written, beginning, unreadable, written
 
 _encode = msgspec.json.Encoder().encode
 _text = msgspec.json.Decoder(str).decode
-_ZERO = msgspec.Raw(b"0")
 _index = msgspec.json.Decoder(int).decode
+
+ADDED = "response.output_item.added"
+DONE = "response.output_item.done"
 
 
 class Relay:
@@ -25,8 +36,9 @@ class Relay:
         """``mint`` makes an item id of a prefix; ``number`` counts what was told before."""
         self.mint = mint
         self._first = 0
-        self._ids: dict[int, str] = {}
-        self._done: dict[int, msgspec.Raw] = {}
+        self._summary: msgspec.Raw | None = None
+        self._told: dict[int, ToldItem] = {}
+        self._calls: dict[tuple[str, str | None], int] = {}
         self.number = number
 
     def opened(self, response: bytes) -> bytes:
@@ -49,67 +61,175 @@ class Relay:
         return self._lifecycle(f"response.{name}", response)
 
     def frame(self, event: Fields) -> bytes:
-        """One event of the upstream."""
+        """One event of the upstream, which becomes ours; preceded by what has to come first."""
         name = _text(event["type"])
-        fields = dict(event)
-        if "output_index" in fields:
-            index = _index(fields["output_index"])
-            if self._first:
-                index += self._first
-                fields["output_index"] = msgspec.Raw(b"%d" % index)
-            if "item" in fields:
-                fields["item"] = self._adopted(index, fields["item"])
-                if name == "response.output_item.done":
-                    self._done[index] = fields["item"]
-            if "item_id" in fields and index in self._ids:
-                fields["item_id"] = msgspec.Raw(_encode(self._ids[index]))
-        return self._numbered(name, fields)
+        if "output_index" not in event:
+            return self._numbered(name, event)
+        index = _index(event["output_index"])
+        if self._first:
+            event["output_index"] = msgspec.Raw(b"%d" % (index + self._first))
+        if "item" in event:
+            return self._item(name, index, event)
+        told = self._told.get(index)
+        if told is None:
+            unreadable(f"{name} before its item was added")
+        told.take(name, TYPES[name], event)
+        if "item_id" in event:
+            event["item_id"] = told.id
+        return self._numbered(name, event)
 
     def compacting(self, item_id: str) -> bytes:
         """A summary is being made; the first time, the item it will be is told of as well."""
         told = b""
         if not self._first:
-            self._first, self._ids[0] = 1, item_id
-            told = self._item("response.output_item.added", items.compaction(item_id, ""))
+            self._first = 1
+            told = self._numbered(ADDED, _item_event(ADDED, 0, items.compaction(item_id, "")))
         name = "response.compaction.compacting"
-        place = {"item_id": msgspec.Raw(_encode(item_id)), "output_index": _ZERO}
+        place = {"item_id": msgspec.Raw(_encode(item_id)), "output_index": msgspec.Raw(b"0")}
         return told + self._numbered(name, {"type": msgspec.Raw(_encode(name)), **place})
 
     def compacted(self, item: msgspec.Raw) -> bytes:
         """The summary is made."""
         self.put_first(item)
-        return self._item("response.output_item.done", item)
+        return self._numbered(DONE, _item_event(DONE, 0, item))
 
     def put_first(self, item: msgspec.Raw) -> None:
         """Let a summary open the output, without telling of it."""
-        self._first, self._done[0] = 1, item
+        self._first, self._summary = 1, item
 
-    def output(self, answered: tuple[msgspec.Raw, ...]) -> tuple[msgspec.Raw, ...]:
-        """The output of the response: what was told as done, else what the answer holds."""
-        if len(self._done) > self._first:
+    def closed(self, answer: Answer) -> bytes:
+        """What the upstream left out of its stream: ends of items, and items.
+
+        Nothing is made up for a failed answer: its items stay as far as they came.
+        """
+        if answer.status not in {"completed", "incomplete"}:
+            return b""
+        number, told = self.number, dict(self._told)
+        try:
+            return b"".join(self._left_out(answer))
+        except Exception:
+            # None of it is told, and numbers have no gaps.
+            self.number, self._told = number, told
+            raise
+
+    def output(self, answer: Answer) -> tuple[msgspec.Raw, ...]:
+        """The output of the response: what was told as done, else what the answer holds.
+
+        Of a failed answer it is what `partial` gives.
+        """
+        if answer.status == "failed":
             return self.partial()
-        answer = enumerate(answered, self._first)
-        return (*self.partial(), *(self._adopted(index, raw) for index, raw in answer))
+        output = (told.done for told in self._in_order())
+        if not self._told:
+            output = (self._adopted(raw) for raw in answer.items)
+        return self._behind_summary(output)
 
     def partial(self) -> tuple[msgspec.Raw, ...]:
-        """The output so far, of an answer that ends here."""
-        return tuple(self._done[index] for index in sorted(self._done))
+        """The output as far as it was told.
 
-    def _item(self, name: str, item: msgspec.Raw) -> bytes:
-        kind = msgspec.Raw(_encode(name))
-        return self._numbered(name, {"type": kind, "item": item, "output_index": _ZERO})
+        Items that are done are as they were told. Those that have begun are ``incomplete`` and hold
+        what came of them: text, arguments, code, commands. One of which nothing came yet, or whose
+        progress has no content, is left out.
+        """
+        return self._behind_summary(told.heard() for told in self._in_order())
 
-    def _numbered(self, name: str, fields: Fields) -> bytes:
-        fields["sequence_number"] = msgspec.Raw(b"%d" % self.number)
+    def _behind_summary(self, output: Iterable[msgspec.Raw | None]) -> tuple[msgspec.Raw, ...]:
+        return tuple(raw for raw in (self._summary, *output) if raw is not None)
+
+    def _in_order(self) -> Iterator[ToldItem]:
+        return (self._told[index] for index in sorted(self._told))
+
+    def _item(self, name: str, index: int, event: Fields) -> bytes:
+        said = written(event["item"])
+        told = self._told.get(index)
+        if name == ADDED:
+            if told is not None:
+                unreadable("two items were added at one index")
+            event["item"] = self._begin(index, said, event["item"])
+            return self._numbered(name, event)
+        first = b""
+        if told is None:
+            raw = self._begin(index, said, beginning(event["item"], said.type))
+            first = self._numbered(ADDED, _item_event(ADDED, index + self._first, raw))
+            told = self._told[index]
+        event["item"] = items.adopted(event["item"], _text(told.id))
+        told.end(said, event["item"])
+        return first + self._numbered(name, event)
+
+    def _begin(self, index: int, said: Written, raw: msgspec.Raw) -> msgspec.Raw:
+        if said.call is not None and self._calls.setdefault(said.call, index) != index:
+            unreadable("two calls have one call_id")
+        item_id = self.mint(items.prefix_of(raw))
+        adopted = items.adopted(raw, item_id, status="in_progress")
+        self._told[index] = ToldItem(item_id, said, adopted)
+        return adopted
+
+    def _finals(self, answered: tuple[msgspec.Raw, ...]) -> dict[int, msgspec.Raw]:
+        """Items of an answer by the index they have, or would have had, in the stream.
+
+        An upstream may give an item another id at the end than before; so what was told is known
+        by its id, else by its place, else by its type.
+        """
+        placed: dict[int, msgspec.Raw] = {}
+        left = {place: (written(raw), raw) for place, raw in enumerate(answered)}
+        for same in (_by_id, _by_place, _by_type):
+            for place, (said, raw) in tuple(left.items()):
+                for index in sorted(self._told.keys() - placed.keys()):
+                    if same(index, self._told[index].said, place, said):
+                        placed[index] = raw
+                        del left[place]
+                        break
+        for place, (_, raw) in left.items():
+            free = place not in placed and place not in self._told
+            placed[place if free else max((*placed, *self._told, place)) + 1] = raw
+        return placed
+
+    def _left_out(self, answer: Answer) -> Iterator[bytes]:
+        finals = self._finals(answer.items)
+        for index, told in sorted(self._told.items()):
+            if told.done is None:
+                yield self._ending(index, finals.pop(index, None), answer.status)
+        for index, raw in sorted(finals.items()):
+            if index not in self._told:
+                yield self.frame(_item_event(DONE, index, raw))
+
+    def _ending(self, index: int, final: msgspec.Raw | None, status: str) -> bytes:
+        told = self._told[index]
+        if final is None or written(final).call_id != told.said.call_id:
+            final = told.ended_as(status)
+        return self.frame(_item_event(DONE, index, final))
+
+    def _adopted(self, raw: msgspec.Raw) -> msgspec.Raw:
+        return items.adopted(raw, self.mint(items.prefix_of(raw)))
+
+    def _numbered(self, name: str, event: Fields) -> bytes:
+        # Where the upstream had its own number, ours takes its place in the order of the keys.
+        numbered: dict[str, Any] = event
+        numbered["sequence_number"] = self.number
         self.number += 1
-        return stream_events.frame(name, _encode(fields))
-
-    def _adopted(self, index: int, raw: msgspec.Raw) -> msgspec.Raw:
-        if index not in self._ids:
-            self._ids[index] = self.mint(items.prefix_of(raw))
-        return items.adopted(raw, self._ids[index])
+        return stream_events.frame(name, _encode(numbered))
 
     def _lifecycle(self, name: str, response: bytes) -> bytes:
         frame = stream_events.lifecycle(name, response, self.number)
         self.number += 1
         return frame
+
+
+def _item_event(name: str, index: int, raw: msgspec.Raw) -> Fields:
+    return {
+        "type": msgspec.Raw(_encode(name)),
+        "item": raw,
+        "output_index": msgspec.Raw(b"%d" % index),
+    }
+
+
+def _by_id(_index: int, told: Written, _place: int, said: Written) -> bool:
+    return bool(told.id) and (told.type, told.id) == (said.type, said.id)
+
+
+def _by_place(index: int, told: Written, place: int, said: Written) -> bool:
+    return index == place and told.type == said.type
+
+
+def _by_type(_index: int, told: Written, _place: int, said: Written) -> bool:
+    return told.type == said.type

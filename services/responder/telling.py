@@ -5,6 +5,7 @@ from typing import Protocol
 from schemas.http.checks import Fields
 from services.conversation.history import Item, Turn
 from services.conversation.response import render
+from services.model import Answer
 from services.responder.asked import Asked
 from services.responder.relay import Relay
 
@@ -74,6 +75,12 @@ class Telling:
             await self.compacting(item.id)
         number = self._relay.number
         await self._deltas.put(self._relay.compacted(item.raw), number=number)
+
+    async def closed(self, answer: Answer) -> None:
+        """What the upstream left out of its stream, before its answer counts."""
+        number = self._relay.number
+        if frames := self._relay.closed(answer):
+            await self._deltas.put(frames, number=number)
 
     async def flush(self) -> None:
         """Send what waits."""
