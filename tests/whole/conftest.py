@@ -2,7 +2,30 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.upstream import ScriptedUpstream, serving
 from tests.whole.running import Running, another_gateway
+
+
+@pytest.fixture(scope="session")
+def scripted() -> Iterator[ScriptedUpstream]:
+    """An upstream that answers what each test plans for a mark of its own."""
+    with serving() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="session")
+def before_scripted(
+    tmp_path_factory: pytest.TempPathFactory, _nothing_is_left: None, scripted: ScriptedUpstream
+) -> Iterator[Running]:
+    """One instance with that upstream, of which it soon loses its patience."""
+    directory = tmp_path_factory.mktemp("scripted")
+    running = Running(
+        directory, model_url=scripted.url, model_wait_s="1.5", tokens_budget="0", log_level="debug"
+    )
+    try:
+        yield running.start()
+    finally:
+        running.end()
 
 
 @pytest.fixture(scope="session")

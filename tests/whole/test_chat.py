@@ -1,12 +1,15 @@
 """A model with Chat Completions only gives the same shapes as one with the Responses API."""
 
 import json
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import pytest
 
+from tests.responder.following import listen, strictly
+from tests.told_streams import items_of
 from tests.whole.running import MODEL, Running, function, listed, output_of, texts
 from tests.whole.test_readme import QUICKSTART, ran
 from tests.whole.test_streaming import events_of, names_of
@@ -133,3 +136,94 @@ def test_a_broken_chat_answer_fails_the_turn(chat: Running, trouble: str, *, str
         assert listed(http, conversation.id) == []
         later = client.responses.create(model=MODEL, input="x", conversation=conversation.id)
         assert later.status == "completed"
+
+
+MCP = {"type": "mcp", "server_label": "dice", "server_url": "https://x.test"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("given", "param"),
+    [
+        ({"tools": [*TOOLS, {"type": "web_search"}]}, "tools[1].type"),
+        ({"tools": [MCP]}, "tools[0].type"),
+        ({"tools": TOOLS, "tool_choice": {"type": "file_search"}}, "tool_choice"),
+    ],
+    ids=["web_search", "mcp", "choice"],
+)
+def test_what_only_a_responses_api_has_is_refused_before_the_model_is_asked(
+    chat: Running, given: dict[str, Any], param: str, *, stream: bool
+):
+    with chat.client() as client, chat.http() as http:
+        conversation = client.conversations.create()
+        mark = secrets.token_hex(8)
+        body = {"model": MODEL, "input": mark, "conversation": conversation.id, "stream": stream}
+        refused = http.post("/v1/responses", json={**body, **given})
+
+        assert refused.status_code == 400
+        error = refused.json()["error"]
+        assert (error["type"], error["param"]) == ("invalid_request_error", param)
+        assert "not available through the chat API" in error["message"]
+        assert chat.received_with(mark) == []
+        assert listed(http, conversation.id) == []
+        later = client.responses.create(model=MODEL, input="x", conversation=conversation.id)
+        assert later.status == "completed"
+
+
+SQL = {"type": "custom", "name": "sql"}
+ORDERS = {
+    "[[refuse I cannot.]]": ["message"],
+    "[[reasoning text]] Hi": ["reasoning", "message"],
+    "[[call sql SELECT 1]]": ["custom_tool_call"],
+    '[[call lamps {"room":"a"}]] [[call sql SELECT 2]]': ["function_call", "custom_tool_call"],
+    "[[incomplete content_filter]] [[words 20]]": ["message"],
+    "[[keepalive]] [[unknown-event]] [[words 3]]": ["message"],
+    "[[no-usage]] Hi": ["message"],
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_all_a_chat_model_can_say_is_told_in_the_contracts_events_and_kept(
+    chat: Running, order: str
+):
+    with chat.client() as client, chat.http() as http:
+        conversation = client.conversations.create()
+        body = {"model": MODEL, "input": order, "tools": [*TOOLS, SQL], "stream": True}
+        answer = http.post("/v1/responses", json={**body, "conversation": conversation.id})
+        events = events_of(answer.content)
+        plain = client.responses.create(model=MODEL, input=order, tools=[*TOOLS, SQL])
+
+        strictly(events)
+        listen(events)
+        kept = [json.loads(raw) for raw in listed(http, conversation.id)][1:]
+        assert kept == events[-1]["response"]["output"] == items_of(events)
+        assert [item["type"] for item in kept] == ORDERS[order]
+        assert [item.type for item in plain.output] == ORDERS[order]
+
+
+def test_outputs_of_custom_tools_go_back_to_a_chat_model(chat: Running):
+    with chat.client() as client:
+        conversation = client.conversations.create()
+        where = {"model": MODEL, "conversation": conversation.id, "tools": [SQL]}
+        called = client.responses.create(input="[[call sql SELECT 1]]", **where)
+        (call,) = called.output
+        output = {"type": "custom_tool_call_output", "call_id": call.call_id, "output": "1 row"}
+        answered = client.responses.create(input=[output], **where)
+
+    assert (call.name, call.input) == ("sql", "SELECT 1")
+    assert "1 row" in answered.output_text
+
+
+def test_likelihoods_come_from_a_chat_model_when_they_are_asked_for(chat: Running):
+    with chat.client() as client:
+        asked = client.responses.create(
+            model=MODEL,
+            input="[[say Hi]]",
+            include=["message.output_text.logprobs"],
+            top_logprobs=2,
+        )
+        unasked = client.responses.create(model=MODEL, input="[[say Hi]]")
+
+    (token,) = asked.output[0].content[0].logprobs
+    assert (token.token, token.bytes) == ("Hi", [72, 105])
+    assert unasked.output[0].content[0].logprobs == []

@@ -145,9 +145,10 @@ def test_a_turn_reads_a_conversation_of_every_type(
     unsealed = [item for item in history if SUMMARY in json.dumps(item)]
     assert [item["role"] for item in unsealed] == ["developer"]
     sent = [item for item in history if item not in unsealed]
-    # An upstream that stores nothing knows reasoning by its content alone.
+    # An upstream that stores nothing knows reasoning by its content alone, not by an id of ours.
+    unsent = {"reasoning": "id", "custom_tool_call": "status", "custom_tool_call_output": "status"}
     read = [
-        item
+        {name: each for name, each in item.items() if name != unsent.get(item["type"])}
         for item in told
         if item["type"] != "compaction"
         and (item["type"] != "reasoning" or "encrypted_content" in item)
