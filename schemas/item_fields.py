@@ -3,6 +3,7 @@
 A `Field` takes the raw JSON of one field and its name as errors spell it, and returns what is
 stored: the client's own bytes, unless the contract adds something inside. Fields no `Group` names
 are let through, and so is ``null`` wherever a field may be left out (contract 7, traps 9 and 19).
+What a field lets through, and what is stored of it, is also told as a shape.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,12 +11,16 @@ from typing import TypeVar
 
 import msgspec
 
+from schemas import shapes
 from schemas.http import checks
 from schemas.http.checks import Fields
 from schemas.http.errors import Invalid
+from schemas.shapes import Shape
 
 Field = Callable[[msgspec.Raw, str], msgspec.Raw]
 Named = Mapping[str, Field]
+Told = Callable[[bool], Shape]
+"""Whether it is stored, or still to be sent, to the shape of a field."""
 T = TypeVar("T")
 
 CALL_ID_LENGTH_MAX = 64
@@ -28,6 +33,8 @@ ENCRYPTED_CONTENT_LENGTH_MAX = 20_971_520
 _QUOTE, _BRACKET = b'"['
 NONE: Named = {}
 """No fields."""
+
+_SHAPES: dict[Field, Told] = {}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -49,6 +56,25 @@ class Part(msgspec.Struct, frozen=True):
 def group(required: Named = NONE, optional: Named = NONE) -> Group:
     """A group of fields."""
     return Group(tuple(required), {**required, **optional})
+
+
+def shape(field: Field, *, stored: bool) -> Shape:
+    """What a field lets through, or what is ``stored`` of it."""
+    return _SHAPES[field](stored)
+
+
+def record_shape(known: Group, *, stored: bool, **others: Shape) -> Shape:
+    """The shape of an object of a kind; ``others`` are fields that are always there, in front."""
+    fields = {
+        name: field if name in known.required else shapes.nullable(field)
+        for name, field in ((n, shape(f, stored=stored)) for n, f in known.fields.items())
+    }
+    return shapes.record({**others, **fields}, required=(*others, *known.required))
+
+
+def _told(field: Field, told: Told) -> Field:
+    _SHAPES[field] = told
+    return field
 
 
 def read(given: Fields, known: Group, param: str) -> Fields:
@@ -116,7 +142,7 @@ def text_of(*, least: int = 0, most: int | None = None) -> Field:
             )
         return raw
 
-    return field
+    return _told(field, lambda _: shapes.text(least=least or None, most=most))
 
 
 def one_of(*values: str) -> Field:
@@ -128,7 +154,7 @@ def one_of(*values: str) -> Field:
             checks.one_of(checks.text(raw, param), values, param)
         return raw
 
-    return field
+    return _told(field, lambda _: shapes.one_of(values))
 
 
 def array_of(element: Field) -> Field:
@@ -140,7 +166,7 @@ def array_of(element: Field) -> Field:
                 element(value, f"{param}[{index}]")
         return raw
 
-    return field
+    return _told(field, lambda stored: shapes.array(shape(element, stored=stored)))
 
 
 def mapping(raw: msgspec.Raw, param: str) -> msgspec.Raw:
@@ -164,7 +190,7 @@ def record(required: Named = NONE, optional: Named = NONE) -> Field:
         read(checks.fields(raw, param), known, param)
         return raw
 
-    return field
+    return _told(field, lambda stored: record_shape(known, stored=stored))
 
 
 def tagged(kinds: Mapping[str, Group]) -> Field:
@@ -175,7 +201,14 @@ def tagged(kinds: Mapping[str, Group]) -> Field:
         read(fields, kind_of(fields, kinds, param), param)
         return raw
 
-    return field
+    def told(stored: bool) -> Shape:
+        members = [
+            record_shape(known, stored=stored, type=shapes.exactly(name))
+            for name, known in kinds.items()
+        ]
+        return shapes.any_of(*members) if len(members) > 1 else members[0]
+
+    return _told(field, told)
 
 
 def kind_of(fields: Fields, kinds: Mapping[str, T], param: str) -> T:
@@ -204,7 +237,25 @@ def parts_of(kinds: Mapping[str, Part]) -> Field:
                 values[index], changed = msgspec.Raw(_encode({**fields, **lacking})), True
         return msgspec.Raw(_encode(values)) if changed else raw
 
-    return field
+    def told(stored: bool) -> Shape:
+        return shapes.array(shapes.union({name: part_name(name, stored=stored) for name in kinds}))
+
+    return _told(field, told)
+
+
+def part_name(kind: str, *, stored: bool) -> str:
+    """What the shape of a kind of content part is called."""
+    return shapes.name_of(kind) + ("Content" if stored else "ContentParam")
+
+
+def part_shape(kind: str, part: Part, *, stored: bool) -> Shape:
+    """A kind of content part, as it is sent or stored."""
+    told = record_shape(part.group, stored=stored, type=shapes.exactly(kind))
+    if not stored:
+        return told
+    fields = {name: shape(part.group.fields[name], stored=True) for name in part.added}
+    required = [*told["required"], *part.added]
+    return {**told, "properties": {**told["properties"], **fields}, "required": required}
 
 
 def _lacking(fields: Fields, added: Mapping[str, msgspec.Raw]) -> Fields:
@@ -222,7 +273,22 @@ def text_or(parts: Field, string: Field = text) -> Field:
             return parts(raw, param)
         raise checks.wrong_type(param, "one of an array of objects or a string", raw)
 
-    return field
+    def told(stored: bool) -> Shape:
+        return shapes.any_of(shape(string, stored=stored), shape(parts, stored=stored))
+
+    return _told(field, told)
+
+
+_SHAPES.update(
+    {
+        anything: lambda _: shapes.ANY,
+        boolean: lambda _: shapes.BOOLEAN,
+        integer: lambda _: shapes.integer(),
+        text: lambda _: shapes.TEXT,
+        mapping: lambda _: shapes.OBJECT,
+        texts_by_name: lambda _: shapes.mapping(shapes.TEXT),
+    }
+)
 
 
 def _part(required: Named = NONE, optional: Named = NONE, **added: bytes) -> Part:

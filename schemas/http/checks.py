@@ -35,7 +35,7 @@ INCLUDABLE = (
 
 NULL = msgspec.Raw(b"null")
 
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_INTEGER = re.compile(r"-?[0-9]{1,400}")
 _NAME = re.compile("[a-zA-Z0-9_-]+")
 
 _fields = msgspec.json.Decoder(Fields).decode

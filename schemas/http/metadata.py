@@ -2,12 +2,22 @@
 
 import msgspec
 
+from schemas import shapes
 from schemas.http import checks
 from schemas.http.errors import Invalid
+from schemas.shapes import Shape
 
 PROPERTIES_MAX = 16
 KEY_LENGTH_MAX = 64
 VALUE_LENGTH_MAX = 512
+
+SHAPE: Shape = {
+    "type": "object",
+    "description": "Up to 16 pairs of strings, keys of 64 characters and values of 512 at most.",
+    "maxProperties": PROPERTIES_MAX,
+    "propertyNames": shapes.text(most=KEY_LENGTH_MAX),
+    "additionalProperties": shapes.text(most=VALUE_LENGTH_MAX),
+}
 
 
 def metadata(raw: msgspec.Raw | None, param: str = "metadata") -> dict[str, str]:

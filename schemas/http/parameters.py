@@ -24,11 +24,14 @@ IDENTIFIER_LENGTH_MAX = 128
 CACHE_KEY_LENGTH_MAX = 64
 SERVICE_TIERS = ("auto", "default", "flex", "scale", "priority", "fast", "ultrafast")
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+CHOICES = ("none", "auto", "required")
+MODES = ("auto", "required")
+VARIABLE_TYPES = ("input_text", "input_image", "input_file")
 COMPLETION_WINDOWS = ("soonest", "2h", "8h")
 
-_FORMAT: dict[str, Check] = {"strict": checks.boolean, "description": checks.text}
-_FUNCTION: dict[str, Check] = {**_FORMAT, "parameters": checks.an_object}
-_COMPACTION: dict[str, Check] = {
+FORMAT: dict[str, Check] = {"strict": checks.boolean, "description": checks.text}
+FUNCTION: dict[str, Check] = {**FORMAT, "parameters": checks.an_object}
+COMPACTION: dict[str, Check] = {
     "compact_threshold": partial(checks.integer, least=COMPACT_THRESHOLD_MIN)
 }
 _EFFORT = f"one of one of {checks.listed(EFFORTS, 'or')} or integer"
@@ -52,7 +55,7 @@ def check(given: Fields, rules: Mapping[str, Check], *, names: known.Names | Non
             rules[name](given[name], name)
 
 
-def _object(raw: msgspec.Raw, param: str, /, **rules: Check) -> Fields:
+def record(raw: msgspec.Raw, param: str, /, **rules: Check) -> Fields:
     """An object, the members that are there checked."""
     members = checks.fields(raw, param)
     _check_members(members, param, rules)
@@ -73,7 +76,8 @@ def _member(members: Fields, param: str, name: str) -> tuple[msgspec.Raw, str]:
     return members[name], f"{param}.{name}"
 
 
-def _format(raw: msgspec.Raw, param: str) -> None:
+def text_format(raw: msgspec.Raw, param: str) -> None:
+    """How the answer is written."""
     members = checks.fields(raw, param)
     kind = checks.choice(
         *_member(members, param, "type"), supported=("json_object", "text", "json_schema")
@@ -81,10 +85,11 @@ def _format(raw: msgspec.Raw, param: str) -> None:
     if kind == "json_schema":
         checks.name(*_member(members, param, "name"), most=FORMAT_NAME_LENGTH_MAX)
         checks.fields(*_member(members, param, "schema"))
-        _check_members(members, param, _FORMAT)
+        _check_members(members, param, FORMAT)
 
 
-def _tools(raw: msgspec.Raw, param: str) -> None:
+def tools(raw: msgspec.Raw, param: str) -> None:
+    """What the model may call."""
     for index, value in enumerate(checks.array(raw, param, expected="an array of tools")):
         _tool(value, f"{param}[{index}]")
 
@@ -94,7 +99,7 @@ def _tool(raw: msgspec.Raw, param: str) -> None:
     match checks.text(*_member(members, param, "type")):
         case "function":
             checks.name(*_member(members, param, "name"), most=FUNCTION_NAME_LENGTH_MAX)
-            _check_members(members, param, _FUNCTION)
+            _check_members(members, param, FUNCTION)
         case "custom":
             checks.text(*_member(members, param, "name"))
         case "mcp":
@@ -103,11 +108,11 @@ def _tool(raw: msgspec.Raw, param: str) -> None:
             pass
 
 
-def _tool_choice(raw: msgspec.Raw, param: str) -> None:
-    supported = ("none", "auto", "required")
+def tool_choice(raw: msgspec.Raw, param: str) -> None:
+    """Which of the tools the model may or must call."""
     if checks.first_byte(raw) != b"{":
-        expected = f"one of an object or {checks.listed(supported, 'or')}"
-        checks.choice(raw, param, supported=supported, expected=expected)
+        expected = f"one of an object or {checks.listed(CHOICES, 'or')}"
+        checks.choice(raw, param, supported=CHOICES, expected=expected)
         return
     members = checks.fields(raw, param)
     match checks.text(*_member(members, param, "type")):
@@ -116,15 +121,18 @@ def _tool_choice(raw: msgspec.Raw, param: str) -> None:
         case "mcp":
             checks.text(*_member(members, param, "server_label"))
         case "allowed_tools":
-            checks.choice(*_member(members, param, "mode"), supported=("auto", "required"))
-            tools, place = _member(members, param, "tools")
-            for index, tool in enumerate(checks.array(tools, place, expected="an array of tools")):
+            checks.choice(*_member(members, param, "mode"), supported=MODES)
+            allowed, place = _member(members, param, "tools")
+            for index, tool in enumerate(
+                checks.array(allowed, place, expected="an array of tools")
+            ):
                 checks.fields(tool, f"{place}[{index}]")
         case _:
             pass
 
 
-def _context_management(raw: msgspec.Raw, param: str) -> None:
+def context_management(raw: msgspec.Raw, param: str) -> None:
+    """When the window is compacted within the turn."""
     entries = checks.array(raw, param, least=1, expected="an array of objects")
     for index, value in enumerate(entries):
         place = f"{param}[{index}]"
@@ -134,11 +142,12 @@ def _context_management(raw: msgspec.Raw, param: str) -> None:
             raise Invalid(
                 f"Unsupported context_management type: '{checks.told(kind)}'.", param=param
             )
-        _check_members(members, place, _COMPACTION)
+        _check_members(members, place, COMPACTION)
 
 
-def _prompt(raw: msgspec.Raw, param: str) -> None:
-    members = _object(raw, param, version=checks.text, variables=_variables)
+def prompt(raw: msgspec.Raw, param: str) -> None:
+    """A template and what it is filled with."""
+    members = record(raw, param, version=checks.text, variables=_variables)
     checks.text(*_member(members, param, "id"))
 
 
@@ -150,49 +159,53 @@ def _variables(raw: msgspec.Raw, param: str) -> None:
             continue
         checks.choice(
             *_member(checks.fields(value, place), place, "type"),
-            supported=("input_text", "input_image", "input_file"),
+            supported=VARIABLE_TYPES,
         )
 
 
-def _moderation(raw: msgspec.Raw, param: str) -> None:
-    mode = partial(_object, mode=one_of("score", "block"))
-    members = _object(raw, param, policy=partial(_object, input=mode, output=mode))
+_MODERATED = partial(record, mode=one_of("score", "block"))
+POLICY = partial(record, input=_MODERATED, output=_MODERATED)
+
+
+def moderation(raw: msgspec.Raw, param: str) -> None:
+    """What is checked of input and output."""
+    members = record(raw, param, policy=POLICY)
     checks.text(*_member(members, param, "model"))
 
 
 _SUMMARY = one_of("concise", "detailed", "auto")
 REASONING = partial(
-    _object,
+    record,
     effort=partial(checks.choice, supported=EFFORTS, expected=_EFFORT),
     summary=_SUMMARY,
     generate_summary=_SUMMARY,
     context=one_of("auto", "current_turn", "all_turns"),
     mode=checks.text,
 )
-IMAGE = partial(_object, context_compression=one_of("auto", "enabled", "disabled"))
+IMAGE = partial(record, context_compression=one_of("auto", "enabled", "disabled"))
 CACHE_KEY = partial(checks.text, most=CACHE_KEY_LENGTH_MAX)
 CACHE_RETENTION = one_of("in_memory", "24h")
 TRUNCATION = one_of("auto", "disabled")
 _PENALTY = partial(checks.number, least=-2, most=2)
 
 CREATE: dict[str, Check] = {
-    "prompt": _prompt,
-    "moderation": _moderation,
+    "prompt": prompt,
+    "moderation": moderation,
     "include": checks.included,
-    "tools": _tools,
-    "tool_choice": _tool_choice,
+    "tools": tools,
+    "tool_choice": tool_choice,
     "metadata": metadata,
-    "text": partial(_object, format=_format, verbosity=one_of("low", "medium", "high")),
+    "text": partial(record, format=text_format, verbosity=one_of("low", "medium", "high")),
     "temperature": partial(checks.number, least=0, most=2),
     "top_p": partial(checks.number, least=0, most=1),
     "presence_penalty": _PENALTY,
     "frequency_penalty": _PENALTY,
     "parallel_tool_calls": checks.boolean,
     "stream": checks.boolean,
-    "stream_options": partial(_object, include_obfuscation=checks.boolean),
+    "stream_options": partial(record, include_obfuscation=checks.boolean),
     "background": checks.boolean,
     "background_options": partial(
-        _object, completion_window=one_of(*COMPLETION_WINDOWS), continuation_id=checks.text
+        record, completion_window=one_of(*COMPLETION_WINDOWS), continuation_id=checks.text
     ),
     "max_output_tokens": partial(checks.integer, least=16),
     "max_tool_calls": partial(checks.integer, least=1),
@@ -200,7 +213,7 @@ CREATE: dict[str, Check] = {
     "user": partial(checks.text, most=IDENTIFIER_LENGTH_MAX),
     "safety_identifier": partial(checks.text, most=IDENTIFIER_LENGTH_MAX),
     "prompt_cache_options": partial(
-        _object,
+        record,
         mode=one_of("implicit", "explicit"),
         ttl=one_of("30m", "12h"),
         comparison_response_id=checks.text,
@@ -213,9 +226,9 @@ CREATE: dict[str, Check] = {
     "store": checks.boolean,
     "service_tier": one_of(*SERVICE_TIERS),
     "top_logprobs": partial(checks.integer, least=0, most=20),
-    "context_management": _context_management,
+    "context_management": context_management,
     "image": IMAGE,
-    "access_programs": partial(_object, cyber=one_of("standard", "daybreak_blue", "daybreak_red")),
+    "access_programs": partial(record, cyber=one_of("standard", "daybreak_blue", "daybreak_red")),
 }
 """Parameters of ``POST /responses`` in the order they are checked in, so that the same wrong
 request yields the same error."""
@@ -230,9 +243,7 @@ INPUT_TOKENS: dict[str, Check] = {
 """Parameters of ``POST /responses/input_tokens`` (contract 5.4)."""
 
 COMPACT: dict[str, Check] = {
-    "prompt_cache_options": partial(
-        _object, mode=one_of("implicit", "explicit"), ttl=one_of("30m")
-    ),
+    "prompt_cache_options": partial(record, mode=one_of("implicit", "explicit"), ttl=one_of("30m")),
     "prompt_cache_key": CACHE_KEY,
     "prompt_cache_retention": CACHE_RETENTION,
     "instructions": checks.text,

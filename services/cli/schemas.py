@@ -1,21 +1,29 @@
-"""``make schemas``: JSON Schema of every stored event and queue message, from the types themselves.
+"""``make schemas``: what is stored and said, described from the types themselves.
+
+JSON Schema of every event and message, AsyncAPI of what crosses NATS, OpenAPI of the HTTP contract.
 
 ``python -m services.cli.schemas`` writes them; ``--check`` only says whether they are current.
 """
 
+from importlib.metadata import version
 from pathlib import Path
 
 import click
-import msgspec
+import msgspec.json
+import msgspec.yaml
 
 import schemas
+from schemas import asyncapi, openapi
 from schemas.envelope import Commit, Outline
 from schemas.events import CLASSES
 from schemas.queries import Compact, CompactAnswer, Health, Sql, SqlAnswer
+from schemas.shapes import Shape
 from schemas.turn_requests import TurnRequest
 from schemas.upcasters import CURRENT
 
 GENERATED = Path(schemas.__file__).parent / "generated"
+SERVER = "http://127.0.0.1:8080"
+"""Where ``make run`` serves."""
 
 
 class SchemasOutdated(click.ClickException):
@@ -28,9 +36,9 @@ class SchemasOutdated(click.ClickException):
 @click.command()
 @click.option("--check", is_flag=True, help="Write nothing; fail if something is outdated.")
 def generate(*, check: bool) -> None:
-    """Write the schemas of everything that is stored or crosses a process on NATS."""
+    """Write the schemas of everything that is stored or crosses a process."""
     documents = generated()
-    kept = {str(path.relative_to(GENERATED)): path for path in GENERATED.rglob("*.json")}
+    kept = {str(path.relative_to(GENERATED)): path for path in GENERATED.rglob("*.*")}
     outdated = [
         name
         for name in sorted({*documents, *kept})
@@ -58,10 +66,19 @@ def generated() -> dict[str, str]:
     kinds |= {"commit.json": Commit, "outline.json": Outline, "turn_request.json": TurnRequest}
     kinds |= {"ask/health.json": Health, "ask/sql.json": Sql, "ask/sql_answer.json": SqlAnswer}
     kinds |= {"ask/compact.json": Compact, "ask/compact_answer.json": CompactAnswer}
-    return {name: _document(kind) for name, kind in kinds.items()}
+    turnlog = version("turnlog")
+    return {
+        **{name: _schema(kind) for name, kind in kinds.items()},
+        openapi.FILE: _yaml(openapi.document(version=turnlog, server=SERVER)),
+        asyncapi.FILE: _yaml(asyncapi.document(version=turnlog)),
+    }
 
 
-def _document(kind: type) -> str:
+def _yaml(document: Shape) -> str:
+    return "# Written by `make schemas`.\n" + msgspec.yaml.encode(document).decode()
+
+
+def _schema(kind: type) -> str:
     described = msgspec.json.schema(kind, schema_hook=_anything)
     schema = msgspec.json.encode(described, order="sorted")
     return msgspec.json.format(schema, indent=2).decode() + "\n"

@@ -24,6 +24,7 @@ from services.conversation.decide import Policy
 from services.gateway import answers
 from services.gateway.compact import CompactEndpoint
 from services.gateway.conversations import ConversationEndpoints
+from services.gateway.document import DocumentEndpoint
 from services.gateway.health import HealthEndpoint
 from services.gateway.input_tokens import InputTokensEndpoint
 from services.gateway.protocol import WebSocketProtocol
@@ -117,6 +118,7 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
             Route(items + "/{item_id}", crud.delete_item, methods=["DELETE"]),
             Route("/v1/models", ModelsEndpoint(model).retrieve, methods=["GET"]),
             Route("/healthz", HealthEndpoint(client).retrieve, methods=["GET"]),
+            Route("/openapi.json", DocumentEndpoint().retrieve, methods=["GET"]),
         ],
         exception_handlers={
             ApiError: answers.on_fault,

@@ -5,12 +5,11 @@ from starlette.requests import HTTPConnection
 
 from schemas import ids as id_forms
 from schemas import turn_requests
+from schemas.http.beside import OVERLAP_HEADER
 from schemas.http.checks import one_of
 from schemas.http.create_response import CreateResponse
 from services import clock, ids
 from services.conversation.refusals import ConversationUnknown, PreviousResponseUnknown
-
-OVERLAP_HEADER = "Turnlog-Overlap"
 
 
 def overlap_of(connection: HTTPConnection) -> str:

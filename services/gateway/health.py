@@ -9,18 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from schemas import subjects
+from schemas.http.health import ServicesHealth
 from schemas.queries import Health
 from services.gateway import answers
 
 ASKED = ("responder", "projector", "compactor")
 WAIT_S = 1.0
-
-
-class ServicesHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether everything can serve, and each service's own word for it."""
-
-    ok: bool
-    services: dict[str, Health]
 
 
 class HealthEndpoint:

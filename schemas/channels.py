@@ -1,0 +1,206 @@
+"""What is said on which NATS subject: one row per channel, read by `schemas.asyncapi`.
+
+Whoever speaks or listens is Turnlog's own process or any backend beside it: the same subjects, the
+same messages.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from schemas import deltas, envelope, shapes, subjects
+from schemas.envelope import Commit
+from schemas.http.errors import ErrorBody
+from schemas.queries import Compact, CompactAnswer, Health, Sql, SqlAnswer
+from schemas.shapes import Shape
+from schemas.turn_requests import TurnRequest
+
+JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """A message of a channel; ``payload`` is a struct, or the shape of what is none."""
+
+    name: str
+    says: str
+    payload: type[msgspec.Struct] | Shape
+    content_type: str = JSON
+    headers: Mapping[str, Shape] = {}
+    optional: Mapping[str, Shape] = {}
+    """Headers that are not always there."""
+
+
+class Channel(msgspec.Struct, frozen=True, kw_only=True):
+    """A subject; ``does`` is what Turnlog does with its messages."""
+
+    address: str
+    says: str
+    does: Literal["send", "receive"]
+    messages: tuple[Message, ...]
+    stream: str | None = None
+    """The JetStream stream that captures it; without one it is core NATS and kept nowhere."""
+    queue: str | None = None
+    """The queue group, or durable consumer, that takes its messages."""
+    reply: Message | None = None
+    """What is answered to the reply subject of a question."""
+
+
+PARAMETERS: dict[str, str] = {
+    "project": f"The tenant; `{subjects.DEFAULT_PROJECT}` while no API keys are configured.",
+    "conversation_id": "Id of the conversation, a hidden one for a chain without a conversation.",
+    "response_id": "Id of the response, minted by whoever asks for the turn.",
+    "process": "Name of a process: `responder`, `projector`, `compactor`.",
+    "stream": "The stream the message was taken from.",
+    "reason": "Why it was given up, in one written word.",
+}
+"""What stands for itself in an address."""
+
+_MESSAGE_ID = "Nats-Msg-Id"
+_COUNT = shapes.text(pattern="^[0-9]+$")
+
+_EVENTS = shapes.described(
+    shapes.TEXT,
+    "Server-sent events, ready for the wire; the data of each is a `ResponseStreamEvent`.",
+)
+_TURN_REQUEST = Message(
+    name="turn_request",
+    says="Asks for one turn.",
+    payload=TurnRequest,
+    optional={
+        _MESSAGE_ID: shapes.described(shapes.TEXT, "The response id: sent twice, run once."),
+    },
+)
+_DELTAS = (
+    Message(
+        name="deltas",
+        says="What the turn has said since; more will come.",
+        payload=_EVENTS,
+        content_type=EVENT_STREAM,
+        headers={deltas.KIND_HEADER: shapes.exactly(deltas.EVENTS), deltas.FIRST_HEADER: _COUNT},
+    ),
+    Message(
+        name="end",
+        says="The terminal event. The turn is in the log at `Turnlog-Sequence` (0: nowhere).",
+        payload=_EVENTS,
+        content_type=EVENT_STREAM,
+        headers={
+            deltas.KIND_HEADER: shapes.exactly(deltas.END),
+            deltas.FIRST_HEADER: _COUNT,
+            deltas.SEQUENCE_HEADER: _COUNT,
+        },
+    ),
+    Message(
+        name="refusal",
+        says="The turn was refused, by the rules or by the model; nothing follows.",
+        payload=ErrorBody,
+        headers={deltas.KIND_HEADER: shapes.exactly(deltas.REFUSAL), deltas.STATUS_HEADER: _COUNT},
+        optional={deltas.RETRY_AFTER_HEADER: _COUNT},
+    ),
+)
+
+CHANNELS: dict[str, Channel] = {
+    "conversation": Channel(
+        address=subjects.conversation("{project}", "{conversation_id}"),
+        says="The truth: every commit of one conversation, in order. Only Turnlog appends to it.",
+        does="send",
+        stream=subjects.CONVERSATIONS,
+        messages=(
+            Message(
+                name="commit",
+                says="The events of one decision, all of them or none.",
+                payload=Commit,
+                headers={
+                    _MESSAGE_ID: shapes.described(shapes.TEXT, "The id of the commit."),
+                    "Nats-Expected-Last-Subject-Sequence": shapes.described(
+                        _COUNT, "Sequence of the conversation's commit before; 0 for its first."
+                    ),
+                    envelope.EVENTS_HEADER: shapes.described(
+                        shapes.TEXT, "The types of its events, comma-separated."
+                    ),
+                    envelope.OUTLINE_HEADER: shapes.described(
+                        shapes.TEXT, "An `Outline` of the conversation after it, as JSON."
+                    ),
+                },
+            ),
+        ),
+    ),
+    "turn_request": Channel(
+        address=subjects.turn_request("{project}", "{conversation_id}"),
+        says="Asks for a turn that is run whatever dies. First listen on `delta`.",
+        does="receive",
+        stream=subjects.TURN_REQUESTS,
+        queue=subjects.RESPONDER,
+        messages=(_TURN_REQUEST,),
+    ),
+    "turn_request_unstored": Channel(
+        address=subjects.turn_request_unstored("{project}"),
+        says="Asks for a turn that may touch no disk (`store: false` without a conversation).",
+        does="receive",
+        queue=subjects.RESPONDER,
+        messages=(_TURN_REQUEST,),
+    ),
+    "delta": Channel(
+        address=subjects.delta("{project}", "{response_id}"),
+        says="What a running turn says: events, then its end; or a refusal alone.",
+        does="send",
+        stream=subjects.DELTAS,
+        messages=_DELTAS,
+    ),
+    "delta_unstored": Channel(
+        address=subjects.delta_unstored("{project}", "{response_id}"),
+        says="The same of a turn of which nothing may be kept.",
+        does="send",
+        messages=_DELTAS,
+    ),
+    "cancel": Channel(
+        address=subjects.cancel("{project}", "{response_id}"),
+        says="Asks whoever runs a turn to end it; the end is told on `delta`.",
+        does="receive",
+        messages=(Message(name="cancel", says="Says nothing.", payload=shapes.ANY),),
+        reply=Message(name="cancelling", says="Says nothing but that it runs.", payload=shapes.ANY),
+    ),
+    "parked": Channel(
+        address=subjects.parked("{stream}", "{reason}"),
+        says="Messages that failed for good.",
+        does="send",
+        stream=subjects.PARKED,
+        messages=(
+            Message(
+                name="parked",
+                says="The message as it was taken from its stream.",
+                payload=shapes.ANY,
+                headers={"Turnlog-Subject": shapes.described(shapes.TEXT, "Where it came from.")},
+            ),
+        ),
+    ),
+    "ask_sql": Channel(
+        address=subjects.ask("sql"),
+        says="Asks the views: read-only SQL, answered at the sequence asked for or later.",
+        does="receive",
+        queue=subjects.PROJECTOR,
+        messages=(Message(name="sql", says="A statement.", payload=Sql),),
+        reply=Message(name="sql_answer", says="Its rows.", payload=SqlAnswer),
+    ),
+    "ask_compact": Channel(
+        address=subjects.ask("compact"),
+        says="Asks for a window to be compacted, of which nothing is kept.",
+        does="receive",
+        queue=subjects.COMPACTOR,
+        messages=(Message(name="compact", says="A window.", payload=Compact),),
+        reply=Message(
+            name="compact_answer",
+            says="What to answer; until then, empty messages say that it is worked on.",
+            payload=CompactAnswer,
+        ),
+    ),
+    "ask_health": Channel(
+        address=subjects.ask_health("{process}"),
+        says="Asks a process whether it can serve.",
+        does="receive",
+        messages=(Message(name="health_question", says="Says nothing.", payload=shapes.ANY),),
+        reply=Message(name="health", says="Its word for it.", payload=Health),
+    ),
+}
+"""By the names of the functions that build their subjects."""

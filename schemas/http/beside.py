@@ -1,0 +1,84 @@
+"""What stands beside the bodies of the HTTP contract: in paths, queries and headers."""
+
+import msgspec
+
+from schemas import shapes
+from schemas.http import checks
+from schemas.ids import CONVERSATION_PREFIX, RESPONSE_PREFIX
+from schemas.shapes import Shape
+from schemas.turn_requests import QUEUE, REJECT
+
+OVERLAP_HEADER = "Turnlog-Overlap"
+"""What happens to a turn whose conversation is busy."""
+
+
+class Parameter(msgspec.Struct, frozen=True, kw_only=True):
+    """A value beside the body; ``place`` is ``path``, ``query`` or ``header``."""
+
+    name: str
+    place: str = "query"
+    says: str
+    shape: Shape
+
+
+CONVERSATION = Parameter(
+    name="conversation_id",
+    place="path",
+    says="Id of the conversation.",
+    shape=shapes.identifier(CONVERSATION_PREFIX),
+)
+ITEM = Parameter(name="item_id", place="path", says="Id of the item.", shape=shapes.TEXT)
+RESPONSE = Parameter(
+    name="response_id",
+    place="path",
+    says="Id of the response.",
+    shape=shapes.identifier(RESPONSE_PREFIX),
+)
+MODEL = Parameter(name="model", place="path", says="Name of the model.", shape=shapes.TEXT)
+INCLUDE = Parameter(
+    name="include[]",
+    says="Further data to include in items; `include` is taken as well.",
+    shape=shapes.array(shapes.one_of(checks.INCLUDABLE)),
+)
+PAGE = (
+    Parameter(
+        name="limit",
+        says="Most items in the page.",
+        shape={**shapes.integer(least=1, most=100), "default": 20},
+    ),
+    Parameter(
+        name="order",
+        says="Newest (`desc`) or oldest (`asc`) first.",
+        shape={**shapes.one_of(("asc", "desc")), "default": "desc"},
+    ),
+    Parameter(
+        name="after",
+        says="Id of the item the page begins behind, in this order: `last_id` of the page before.",
+        shape=shapes.TEXT,
+    ),
+    INCLUDE,
+)
+OVERLAP = Parameter(
+    name=OVERLAP_HEADER,
+    place="header",
+    says="What happens if a turn is running in the conversation: `reject` answers 400 "
+    "`conversation_locked`, `queue` waits for the turns before.",
+    shape={**shapes.one_of((REJECT, QUEUE)), "default": REJECT},
+)
+REPLAY = (
+    Parameter(
+        name="stream",
+        says="Answer server-sent events from the first.",
+        shape=shapes.BOOLEAN,
+    ),
+    Parameter(
+        name="starting_after",
+        says="With `stream`: begin behind the event of this `sequence_number`.",
+        shape=shapes.integer(least=0),
+    ),
+    Parameter(
+        name="include_obfuscation",
+        says="With `stream`: pad deltas, so that their length tells nothing.",
+        shape=shapes.BOOLEAN,
+    ),
+)

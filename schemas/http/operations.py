@@ -1,0 +1,295 @@
+"""The operations of the HTTP contract: one row each, read by `schemas.openapi`.
+
+A row says what a client may send, what it gets, and what it is refused with. Bodies are named by
+their component of the document.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from schemas.http import beside
+from schemas.http.beside import Parameter
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """An operation that an answer leads to, its parameters taken from request or answer."""
+
+    operation: str
+    parameters: Mapping[str, str]
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """A method of a path.
+
+    ``body`` and ``answer`` are components; ``streams``: the answer may be server-sent events;
+    ``stands``: it says at which sequence of the log it stands. ``refusals``: statuses of error
+    bodies, beside the faults that any operation may answer with.
+    """
+
+    id: str
+    method: str
+    path: str
+    tag: str
+    says: str
+    more: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    body: str | None = None
+    body_needed: bool = True
+    answer: str
+    streams: bool = False
+    stands: bool = True
+    refusals: tuple[int, ...] = ()
+    links: tuple[Link, ...] = ()
+
+    def route(self) -> tuple[str, str]:
+        """What tells it from every other operation."""
+        return self.method, self.path
+
+
+FAULTS = (500, 503)
+"""Statuses any operation may answer with."""
+
+_BAD, _ABSENT, _CONFLICT, _LARGE, _UNPROCESSABLE, _OFTEN = 400, 404, 409, 413, 422, 429
+_OF_MODEL = (_BAD, _ABSENT, _CONFLICT, _LARGE, _UNPROCESSABLE, _OFTEN)
+"""What a model may refuse with, passed on in its words."""
+
+_CONVERSATIONS = "/v1/conversations"
+_ITEMS = _CONVERSATIONS + "/{conversation_id}/items"
+_RESPONSES = "/v1/responses"
+
+_TO_CONVERSATION = {"conversation_id": "$response.body#/id"}
+_SAME_CONVERSATION = {"conversation_id": "$request.path.conversation_id"}
+_TO_RESPONSE = {"response_id": "$response.body#/id"}
+_TO_FIRST_ITEM = {**_SAME_CONVERSATION, "item_id": "$response.body#/first_id"}
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        id="createConversation",
+        method="POST",
+        path=_CONVERSATIONS,
+        tag="Conversations",
+        says="Create a conversation.",
+        body="CreateConversationRequest",
+        body_needed=False,
+        answer="Conversation",
+        refusals=(_BAD, _ABSENT, _LARGE),
+        links=tuple(
+            Link(operation=name, parameters=_TO_CONVERSATION)
+            for name in (
+                "getConversation",
+                "updateConversation",
+                "createConversationItems",
+                "listConversationItems",
+                "deleteConversation",
+            )
+        ),
+    ),
+    Operation(
+        id="getConversation",
+        method="GET",
+        path=_CONVERSATIONS + "/{conversation_id}",
+        tag="Conversations",
+        says="Retrieve a conversation.",
+        parameters=(beside.CONVERSATION,),
+        answer="Conversation",
+        refusals=(_BAD, _ABSENT),
+    ),
+    Operation(
+        id="updateConversation",
+        method="POST",
+        path=_CONVERSATIONS + "/{conversation_id}",
+        tag="Conversations",
+        says="Replace the metadata of a conversation.",
+        parameters=(beside.CONVERSATION,),
+        body="UpdateConversationRequest",
+        answer="Conversation",
+        refusals=(_BAD, _ABSENT, _LARGE),
+    ),
+    Operation(
+        id="deleteConversation",
+        method="DELETE",
+        path=_CONVERSATIONS + "/{conversation_id}",
+        tag="Conversations",
+        says="Delete a conversation.",
+        more="It and its items can be retrieved no more; its history stays in the log.",
+        parameters=(beside.CONVERSATION,),
+        answer="ConversationDeleted",
+        refusals=(_BAD, _ABSENT),
+    ),
+    Operation(
+        id="createConversationItems",
+        method="POST",
+        path=_ITEMS,
+        tag="Items",
+        says="Add items to a conversation.",
+        more="All of them or none, in one commit; they are in the next window the model is sent.",
+        parameters=(beside.CONVERSATION, beside.INCLUDE),
+        body="CreateItemsRequest",
+        answer="ItemList",
+        refusals=(_BAD, _ABSENT, _LARGE),
+        links=tuple(
+            Link(operation=name, parameters=_TO_FIRST_ITEM)
+            for name in ("getConversationItem", "deleteConversationItem")
+        ),
+    ),
+    Operation(
+        id="listConversationItems",
+        method="GET",
+        path=_ITEMS,
+        tag="Items",
+        says="List the items of a conversation.",
+        more="Page on with `after` set to `last_id` while `has_more`.",
+        parameters=(beside.CONVERSATION, *beside.PAGE),
+        answer="ItemList",
+        refusals=(_BAD, _ABSENT),
+    ),
+    Operation(
+        id="getConversationItem",
+        method="GET",
+        path=_ITEMS + "/{item_id}",
+        tag="Items",
+        says="Retrieve an item.",
+        parameters=(beside.CONVERSATION, beside.ITEM, beside.INCLUDE),
+        answer="Item",
+        refusals=(_BAD, _ABSENT),
+    ),
+    Operation(
+        id="deleteConversationItem",
+        method="DELETE",
+        path=_ITEMS + "/{item_id}",
+        tag="Items",
+        says="Delete an item from a conversation.",
+        more="It is gone from the next window. Deleting a compaction undoes it.",
+        parameters=(beside.CONVERSATION, beside.ITEM),
+        answer="Conversation",
+        refusals=(_BAD, _ABSENT),
+    ),
+    Operation(
+        id="createResponse",
+        method="POST",
+        path=_RESPONSES,
+        tag="Responses",
+        says="Run a turn: send the model what it knows and new input, keep its answer.",
+        more="Answers a Response, or with `stream` server-sent events. A turn that was admitted "
+        "is finished and stored even if the client leaves.",
+        parameters=(beside.OVERLAP,),
+        body="CreateResponseRequest",
+        answer="Response",
+        streams=True,
+        refusals=_OF_MODEL,
+        links=tuple(
+            Link(operation=name, parameters=_TO_RESPONSE)
+            for name in ("getResponse", "listInputItems", "cancelResponse", "deleteResponse")
+        ),
+    ),
+    Operation(
+        id="getResponse",
+        method="GET",
+        path=_RESPONSES + "/{response_id}",
+        tag="Responses",
+        says="Retrieve a response, as it stands or as a stream of what it was and will be.",
+        more="Only responses made with `background` and `stream` can be streamed again.",
+        parameters=(
+            beside.RESPONSE,
+            beside.INCLUDE,
+            *beside.REPLAY,
+        ),
+        answer="Response",
+        streams=True,
+        refusals=(_BAD, _ABSENT),
+    ),
+    Operation(
+        id="deleteResponse",
+        method="DELETE",
+        path=_RESPONSES + "/{response_id}",
+        tag="Responses",
+        says="Delete a response; its items stay where they are.",
+        parameters=(beside.RESPONSE,),
+        answer="ResponseDeleted",
+        refusals=(_BAD, _ABSENT),
+    ),
+    Operation(
+        id="cancelResponse",
+        method="POST",
+        path=_RESPONSES + "/{response_id}/cancel",
+        tag="Responses",
+        says="Cancel a background response; cancelled twice is cancelled once.",
+        parameters=(beside.RESPONSE,),
+        answer="Response",
+        refusals=(_BAD, _ABSENT),
+    ),
+    Operation(
+        id="listInputItems",
+        method="GET",
+        path=_RESPONSES + "/{response_id}/input_items",
+        tag="Responses",
+        says="List what a response was asked with.",
+        more="Page on with `after` set to the id of the last item while `has_more`.",
+        parameters=(beside.RESPONSE, *beside.PAGE),
+        answer="ItemList",
+        refusals=(_BAD, _ABSENT),
+    ),
+    Operation(
+        id="compactResponse",
+        method="POST",
+        path=_RESPONSES + "/compact",
+        tag="Responses",
+        says="Compact a window: what is answered is the next input, whole.",
+        body="CompactRequest",
+        answer="CompactedResponse",
+        stands=False,
+        refusals=_OF_MODEL,
+    ),
+    Operation(
+        id="countInputTokens",
+        method="POST",
+        path=_RESPONSES + "/input_tokens",
+        tag="Responses",
+        says="Count the tokens a turn would send the model; nothing is run or kept.",
+        body="InputTokensRequest",
+        body_needed=False,
+        answer="InputTokens",
+        refusals=(_BAD, _ABSENT, _LARGE),
+    ),
+    Operation(
+        id="listModels",
+        method="GET",
+        path="/v1/models",
+        tag="Models",
+        says="List the models of the server behind this one.",
+        answer="ModelList",
+        stands=False,
+        refusals=_OF_MODEL,
+        links=(Link(operation="getModel", parameters={"model": "$response.body#/data/0/id"}),),
+    ),
+    Operation(
+        id="getModel",
+        method="GET",
+        path="/v1/models/{model}",
+        tag="Models",
+        says="Retrieve a model of the server behind this one.",
+        parameters=(beside.MODEL,),
+        answer="Model",
+        stands=False,
+        refusals=_OF_MODEL,
+    ),
+    Operation(
+        id="getHealth",
+        method="GET",
+        path="/healthz",
+        tag="Server",
+        says="Whether all four services can serve; 503 with the same body if one cannot.",
+        answer="ServicesHealth",
+        stands=False,
+    ),
+    Operation(
+        id="getDocument",
+        method="GET",
+        path="/openapi.json",
+        tag="Server",
+        says="This document, its server relative to where it was found.",
+        answer="Document",
+        stands=False,
+    ),
+)

@@ -1,0 +1,180 @@
+"""The OpenAPI 3.1 document of the HTTP contract, from the rows of `schemas.http.operations`."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from schemas import item_shapes, shapes
+from schemas.deltas import SEQUENCE_HEADER
+from schemas.http import answer_shapes, request_shapes, stream_shapes
+from schemas.http.beside import Parameter
+from schemas.http.examples import ANSWERS, REFUSALS, REQUESTS
+from schemas.http.operations import FAULTS, OPERATIONS, Operation
+from schemas.shapes import Shape
+
+FILE = "openapi.yaml"
+JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
+
+_TAGS = {
+    "Conversations": "Histories that last, with metadata of yours.",
+    "Items": "What a conversation holds, in its order.",
+    "Responses": "Turns of the model and their outcome.",
+    "Models": "What can answer.",
+    "Server": "Whether everything runs, and what it speaks.",
+}
+_NAMES = {
+    400: "BadRequest",
+    404: "NotFound",
+    409: "Conflict",
+    413: "TooLarge",
+    422: "Unprocessable",
+    429: "TooManyRequests",
+    500: "ServerFault",
+    503: "Unavailable",
+}
+_REASONS = {
+    200: "Done.",
+    400: "The request is wrong, or what it asks for is not possible now.",
+    404: "What it names is not there.",
+    409: "The model refused it: conflict.",
+    413: "The body is longer than the server reads.",
+    422: "The model refused it: unprocessable.",
+    429: "The model refused it: too many requests.",
+    500: "The server made a mistake.",
+    503: "Not now. Try again after `Retry-After`.",
+}
+_TO_BE_TRIED_AGAIN = (429, 503)
+_UNAVAILABLE = 503
+
+_HEADERS: dict[str, Shape] = {
+    "x-request-id": {
+        "description": "Id of this exchange, also in the log of the server.",
+        "required": True,
+        "schema": shapes.TEXT,
+    },
+    SEQUENCE_HEADER: {
+        "description": "Sequence of the log this answer stands at.",
+        "schema": shapes.integer(least=0),
+    },
+    "Retry-After": {
+        "description": "Seconds after which the request may be sent again, where that is known.",
+        "schema": shapes.integer(least=0),
+    },
+}
+
+
+def document(*, version: str, server: str) -> Shape:
+    """The document, as plain data; ``server`` is the URL its paths stand behind."""
+    paths: dict[str, Shape] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Turnlog",
+            "version": version,
+            "summary": "Conversation state for applications on language models.",
+            "description": "OpenAI's Conversations API and stateful Responses API, self-hosted: "
+            "unmodified SDKs of OpenAI work against it. Fields and query parameters that are not "
+            "described here are tolerated and ignored.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": server}],
+        "tags": [{"name": name, "description": says} for name, says in _TAGS.items()],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "responses": {name: _refusal(status) for status, name in _NAMES.items()},
+            "headers": dict(_HEADERS),
+        },
+    }
+
+
+def _schemas() -> dict[str, Shape]:
+    return {
+        **request_shapes.described(),
+        **answer_shapes.described(),
+        **item_shapes.described(),
+        **stream_shapes.described(),
+    }
+
+
+def _operation(row: Operation) -> Shape:
+    described: Shape = {"operationId": row.id, "tags": [row.tag], "summary": row.says}
+    if row.more:
+        described["description"] = row.more
+    if row.parameters:
+        described["parameters"] = [_parameter(each) for each in row.parameters]
+    if row.body:
+        described["requestBody"] = {
+            "required": row.body_needed,
+            "content": {JSON: _content(row.body, REQUESTS.get(row.id, {}))},
+        }
+    described["responses"] = {
+        "200": _answer(row),
+        **{str(status): _refused(row, status) for status in (*row.refusals, *FAULTS)},
+    }
+    return described
+
+
+def _parameter(row: Parameter) -> Shape:
+    return {
+        "name": row.name,
+        "in": row.place,
+        "required": row.place == "path",
+        "description": row.says,
+        "schema": row.shape,
+    }
+
+
+def _content(name: str, examples: Mapping[str, Any]) -> Shape:
+    content: Shape = {"schema": shapes.ref(name)}
+    if examples:
+        content["examples"] = {name: {"value": value} for name, value in examples.items()}
+    return content
+
+
+def _answer(row: Operation) -> Shape:
+    json = {"schema": shapes.ref(row.answer)}
+    if row.answer in ANSWERS:
+        json["example"] = ANSWERS[row.answer]
+    content = {JSON: json}
+    if row.streams:
+        content[EVENT_STREAM] = {"schema": shapes.ref("ServerSentEvent")}
+    described = {
+        "description": _REASONS[200],
+        "headers": _headers([SEQUENCE_HEADER] if row.stands else []),
+        "content": content,
+    }
+    if row.links:
+        described["links"] = {
+            link.operation: {
+                "operationId": link.operation,
+                "parameters": dict(link.parameters),
+            }
+            for link in row.links
+        }
+    return described
+
+
+def _refused(row: Operation, status: int) -> Shape:
+    if row.id == "getHealth" and status == _UNAVAILABLE:
+        # The same body, if one of the services cannot serve.
+        return {
+            "description": _REASONS[status],
+            "headers": _headers([]),
+            "content": {JSON: {"schema": shapes.ref(row.answer)}},
+        }
+    return {"$ref": f"#/components/responses/{_NAMES[status]}"}
+
+
+def _refusal(status: int) -> Shape:
+    return {
+        "description": _REASONS[status],
+        "headers": _headers(["Retry-After"] if status in _TO_BE_TRIED_AGAIN else []),
+        "content": {JSON: _content("ErrorBody", REFUSALS.get(status, {}))},
+    }
+
+
+def _headers(names: Iterable[str]) -> Shape:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in ("x-request-id", *names)}

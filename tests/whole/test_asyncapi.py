@@ -1,0 +1,125 @@
+import asyncio
+import json
+import re
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from jsonschema import Draft202012Validator
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from openai import BadRequestError, OpenAI
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+from schemas import asyncapi, openapi, subjects
+from schemas.channels import CHANNELS, JSON, Message
+from schemas.queries import Sql
+from tests.whole.running import MODEL, PROJECT, WAIT_S, Running
+
+DOCUMENT = asyncapi.document(version="1")
+REGISTRY: Registry[Any] = Registry().with_resources(
+    [
+        (openapi.FILE, DRAFT202012.create_resource(openapi.document(version="1", server="/"))),
+        (asyncapi.FILE, DRAFT202012.create_resource(DOCUMENT)),
+    ]
+)
+EVENT = {"$ref": f"{openapi.FILE}#/components/schemas/ResponseStreamEvent"}
+UNREADABLE = b"not a request"
+SAYS_NOTHING = {"cancel", "cancelling", "health_question", "parked"}
+
+
+def faults(value: Any, schema: dict[str, Any]) -> list[str]:
+    """What is wrong with a value by a schema of the document."""
+    whole = {**schema, "$id": asyncapi.FILE, "components": DOCUMENT["components"]}
+    found = Draft202012Validator(whole, registry=REGISTRY).iter_errors(value)
+    return [f"{error.json_path}: {error.message}" for error in found]
+
+
+def said_on(channel: str, headers: dict[str, str]) -> Message:
+    """The one message of a channel that has such headers."""
+    rows = CHANNELS[channel].messages
+    described = {row.name: DOCUMENT["components"]["messages"][row.name] for row in rows}
+    fitting = [row for row in rows if not faults(headers, described[row.name].get("headers", {}))]
+    assert len(fitting) == 1, (channel, headers)
+    return fitting[0]
+
+
+def faults_of(row: Message, payload: bytes) -> list[str]:
+    """What is wrong with the payload of a message."""
+    if row.name in SAYS_NOTHING:
+        return []
+    if row.content_type == JSON:
+        return faults(json.loads(payload), DOCUMENT["components"]["messages"][row.name]["payload"])
+    events = re.findall(r"^data: (.*)$", payload.decode(), re.MULTILINE)
+    assert events
+    return [fault for data in events for fault in faults(json.loads(data), EVENT)]
+
+
+def lead(client: OpenAI) -> None:
+    """Make every service say what it has to say."""
+    conversation = client.conversations.create(metadata={"a": "b"})
+    named = conversation.id
+    client.conversations.update(named, metadata={})
+    client.conversations.items.create(named, items=[{"role": "user", "content": "Hello"}])
+    orders = "[[reasoning]] [[call look_up {}]]"
+    answer = client.responses.create(model=MODEL, input=f"Hi {orders}", conversation=named)
+    with suppress(BadRequestError):
+        client.responses.create(model=MODEL, input="unanswered call", conversation=named)
+    told = list(client.responses.create(model=MODEL, input="Hi", store=False, stream=True))
+    assert told[-1].type == "response.completed"
+    client.responses.create(model=MODEL, input="Hi [[incomplete]]")
+    client.responses.create(model=MODEL, input="Hi [[fail]]")
+    slow = client.responses.create(model=MODEL, input="Hi [[delay 5]]", background=True)
+    client.responses.cancel(slow.id)
+    client.responses.delete(answer.id)
+    client.responses.compact(model=MODEL, input=[{"role": "user", "content": "Hello " * 50}])
+    last = client.conversations.items.list(named).data[0]
+    assert last.id is not None
+    client.conversations.items.delete(last.id, conversation_id=named)
+    client.conversations.delete(named)
+
+
+def test_everything_that_is_said_is_as_described(shared: Running):
+    heard: list[tuple[str, Msg]] = []
+    complete = asyncio.Event()
+
+    async def listen(client: Client) -> None:
+        for name, channel in CHANNELS.items():
+
+            async def hear(message: Msg, name: str = name) -> None:
+                heard.append((name, message))
+                if {each for each, _ in heard} == CHANNELS.keys():
+                    complete.set()
+
+            await client.subscribe(re.sub(r"{\w+}", "*", channel.address), cb=hear)
+        await client.flush()
+        with shared.client() as sdk:
+            await asyncio.to_thread(lead, sdk)
+        subject = subjects.turn_request(PROJECT, "conv_unreadable0")
+        await client.jetstream().publish(subject, UNREADABLE)
+        for question, asked, row in (
+            (subjects.ask("sql"), Sql(statement="SELECT 1"), CHANNELS["ask_sql"].reply),
+            (subjects.ask_health("projector"), None, CHANNELS["ask_health"].reply),
+        ):
+            answer = await client.request(question, msgspec.json.encode(asked), timeout=WAIT_S)
+            assert row is not None
+            assert faults_of(row, answer.data) == []
+        async with asyncio.timeout(WAIT_S):
+            await complete.wait()
+
+    shared.on_log(listen)
+
+    wrong = {}
+    told = set()
+    for name, message in heard:
+        if message.data == UNREADABLE and name != "parked":
+            continue
+        row = said_on(name, message.headers or {})
+        told.add((name, row.name))
+        if found := faults_of(row, message.data):
+            wrong[message.subject, message.data] = found
+    assert wrong == {}
+    assert told == {
+        (name, row.name) for name, channel in CHANNELS.items() for row in channel.messages
+    } - {("delta_unstored", "refusal")}

@@ -1,0 +1,260 @@
+import copy
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import msgspec.yaml
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis import Case, CheckContext, Response
+from schemathesis.generation.stateful import run_state_machine_as_test
+
+from schemas import openapi, shapes
+from schemas.http.stream_shapes import TERMINAL
+from services.cli.schemas import GENERATED
+from tests.whole.running import MODEL, Running
+
+CLOSED = (
+    *("Conversation", "ConversationDeleted", "ItemList", "Response", "ResponseDeleted", "Usage"),
+    *("CompactedResponse", "InputTokens", "ServicesHealth", "Error", "ErrorBody"),
+)
+"""Answers of which every field is described."""
+FEW_ITEMS = ("MessageItemParam", "FunctionCallOutputItemParam", "ItemReferenceParam")
+"""Items bodies are tried with: every type in every body, right and wrong, would take minutes."""
+
+ELSEWHERE = {"prompt", "conversation", "previous_response_id"}
+"""Fields of a turn that name what has to be there."""
+TURNS = {"createResponse", "compactResponse", "countInputTokens"}
+STATE_CODES = {
+    None,
+    "conversation_locked",
+    "invalid_encrypted_content",
+    "missing_required_parameter",
+    "mutually_exclusive_parameters",
+    "previous_response_not_found",
+}
+"""What a request the document allows may be refused for: not how it is written."""
+
+
+def document(*, every_item: bool = False) -> dict[str, Any]:
+    """The document, in which what is closed holds nothing else."""
+    changed = copy.deepcopy(openapi.document(version="1", server="http://127.0.0.1"))
+    schemas = changed["components"]["schemas"]
+    for name in CLOSED:
+        schemas[name]["additionalProperties"] = False
+    if not every_item:
+        schemas["ItemParam"] = schemas["InputItemParam"] = shapes.any_named(FEW_ITEMS)
+    return changed
+
+
+def schema(mode: str, *, every_item: bool = False) -> Any:
+    """What schemathesis sends: ``all`` kinds of requests, or ``positive`` ones."""
+    config = schemathesis.Config.from_dict(
+        {
+            "generation": {
+                "mode": mode,
+                "max-examples": 20,
+                "deterministic": True,
+                "database": "none",
+                "no-shrink": True,
+            },
+            "phases": {
+                # Methods nobody knows are as unknown as the paths nobody knows.
+                "coverage": {"unexpected-methods": []},
+                # What is sent depends on nothing that was answered.
+                "fuzzing": {
+                    "extra-data-sources": {"responses": False},
+                    "error-feedback": {"enabled": False},
+                },
+            },
+            "max-stream-events": 10_000,
+            # Looked at more closely by `refused_for_what_is_there`.
+            "checks": {"positive_data_acceptance": {"enabled": False}},
+        }
+    )
+    return schemathesis.openapi.from_dict(document(every_item=every_item), config=config)
+
+
+HAS = [
+    "createConversation",
+    "getConversation",
+    "updateConversation",
+    "deleteConversation",
+    "createConversationItems",
+    "listConversationItems",
+    "getConversationItem",
+    "deleteConversationItem",
+    "createResponse",
+    "getResponse",
+    "deleteResponse",
+    "listModels",
+    "getHealth",
+    "getDocument",
+    "cancelResponse",
+    "listInputItems",
+    "countInputTokens",
+    "compactResponse",
+]
+SCHEMA = schema("all").include(operation_id=HAS)
+EVERY_ITEM = schema("positive", every_item=True).include(operation_id="createConversation")
+FLOWS = {
+    "conversations": schema("positive").include(tag=["Conversations", "Items"]),
+    "responses": schema("positive").include(
+        operation_id=[name for name in HAS if name.endswith(("Response", "InputItems"))]
+    ),
+}
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What paths can name: a conversation, an item of it, a response."""
+
+    conversation_id: str
+    item_id: str
+    response_id: str
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, _nothing_is_left: None) -> Iterator[Running]:
+    """An instance of its own: what is sent here is of no use to anyone else."""
+    running = Running(tmp_path_factory.mktemp("documents"), tokens_budget="0")
+    try:
+        yield running.start()
+    finally:
+        running.end()
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def standing(running: Running) -> Standing:
+    with running.client() as client:
+        conversation = client.conversations.create(items=[{"role": "user", "content": "Hello"}])
+        (item,) = client.conversations.items.list(conversation.id).data
+        response = client.responses.create(model=MODEL, input="Hello", background=True, stream=True)
+        ids = {event.response.id for event in response if event.type == "response.completed"}
+    assert item.id is not None
+    return Standing(conversation.id, item.id, *ids)
+
+
+def refused_for_what_is_there(_context: CheckContext, response: Response, case: Case) -> None:
+    """A request as the document wants it is refused for nothing it says itself."""
+    if not 400 <= response.status_code < 500 or case.meta is None:
+        return
+    error = response.json()["error"]
+    assert error["type"] == "invalid_request_error", error
+    if case.meta.generation.mode.is_positive and response.status_code != 404:
+        allowed = (
+            error["code"] in STATE_CODES
+            # Needs other fields to be what they are not.
+            or error["param"] == "background_options.completion_window"
+            # To a schema 1000.0 is an integer, to the contract it is not.
+            or error["message"].endswith("expected an integer, but got a decimal instead.")
+        )
+        assert allowed, error
+
+
+def streamed_to_its_end(_context: CheckContext, response: Response, case: Case) -> None:
+    """A stream counts its events and ends with the one that says so."""
+    if not response.headers.get("content-type", [""])[0].startswith(openapi.EVENT_STREAM):
+        return
+    frames = response.content.decode().split("\n\n")
+    events = [json.loads(frame.split("\ndata: ")[1]) for frame in frames if "data: " in frame]
+    numbers = [event["sequence_number"] for event in events]
+    assert all(after == before + 1 for before, after in pairwise(numbers))
+    # Of one that is asked for from behind its end, there is nothing.
+    ends = [event["type"] in TERMINAL for event in events]
+    assert (
+        ends == [False] * (len(events) - 1) + [True] if events else "starting_after" in case.query
+    )
+
+
+CHECKS = [refused_for_what_is_there, streamed_to_its_end]
+
+
+def named(case: Case) -> str:
+    name: str = case.operation.definition.raw["operationId"]
+    return name
+
+
+def made_possible(case: Case) -> None:
+    """Let a turn as the document wants it run: a model that answers, nothing that is not there."""
+    assert case.meta is not None
+    if named(case) not in TURNS or not isinstance(case.body, dict):
+        return
+    if case.meta.generation.mode.is_positive:
+        kept = {name: value for name, value in case.body.items() if name not in ELSEWHERE}
+        if kept.get("stream_options") is not None:
+            kept["stream"] = True
+        case.body = {**kept, "model": MODEL, "input": kept.get("input") or "Hello"}
+
+
+def led_somewhere(case: Case, standing: Standing) -> None:
+    """Let what a path names be there, unless it would be deleted or is wrong on purpose."""
+    if case.method == "DELETE" or case.meta is None or case.meta.generation.mode.is_negative:
+        return
+    for name in case.path_parameters:
+        if hasattr(standing, name):
+            case.path_parameters[name] = getattr(standing, name)
+
+
+@SCHEMA.parametrize()
+def test_answers_are_as_described(
+    case: Case, running: Running, session: requests.Session, standing: Standing
+):
+    made_possible(case)
+    if named(case) == "createConversationItems":
+        # An id is taken once in each.
+        fresh = session.post(f"{running.url}/v1/conversations").json()["id"]
+        standing = msgspec.structs.replace(standing, conversation_id=fresh)
+    led_somewhere(case, standing)
+    case.call_and_validate(base_url=running.url, session=session, additional_checks=CHECKS)
+
+
+@EVERY_ITEM.parametrize()
+def test_items_of_every_type_are_taken(case: Case, running: Running, session: requests.Session):
+    case.call_and_validate(base_url=running.url, session=session, additional_checks=CHECKS)
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_what_answers_lead_to_is_there_until_it_is_deleted(
+    running: Running, session: requests.Session, flow: str
+):
+    class Flow(FLOWS[flow].as_state_machine()):
+        def before_call(self, case: Case) -> None:
+            made_possible(case)
+            if isinstance(case.body, dict):
+                case.body.pop("store", None)
+
+        def get_call_kwargs(self, _case: Case) -> dict[str, Any]:
+            return {"base_url": running.url, "session": session}
+
+        def validate_response(self, response: Response, case: Case, **kwargs: Any) -> None:
+            super().validate_response(response, case, additional_checks=CHECKS, **kwargs)
+
+    run_state_machine_as_test(
+        Flow,
+        settings=settings(
+            max_examples=15,
+            stateful_step_count=6,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_the_document_is_served_as_it_is_written(running: Running):
+    with running.http() as http:
+        served = http.get("/openapi.json").json()
+    written = msgspec.yaml.decode((GENERATED / openapi.FILE).read_bytes())
+
+    assert served == written | {"servers": [{"url": "/"}]}
