@@ -13,12 +13,10 @@ import uvloop
 from nats.aio.client import Client
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 
-from schemas.http.errors import ApiError, Overloaded
+from schemas.http.errors import ApiError
 from services import ids, telemetry
 from services.conversation.decide import Policy
 from services.gateway import answers
@@ -27,6 +25,7 @@ from services.gateway.conversations import ConversationEndpoints
 from services.gateway.document import DocumentEndpoint
 from services.gateway.health import HealthEndpoint
 from services.gateway.input_tokens import InputTokensEndpoint
+from services.gateway.models import ModelEndpoints
 from services.gateway.protocol import WebSocketProtocol
 from services.gateway.request_log import RequestLog
 from services.gateway.responses import ResponseEndpoints
@@ -38,7 +37,7 @@ from services.journal.conversations import Conversations
 from services.journal.deltas import Deltas
 from services.journal.jetstream import JetStreamJournal
 from services.journal.keys import content_key
-from services.model import Model, ModelRefused, ModelUnavailable
+from services.model import Model
 from services.model.connect import model as connect_model
 from services.model.intake import Intake
 from services.model.tokenizer import Tokenizer
@@ -52,23 +51,6 @@ _ENVELOPE_BYTES = 64 * 1024
 PING_INTERVAL_S = 20.0
 PING_WAIT_S = 60.0
 """Seconds a client may take to answer, or to read what was sent before, until it counts as gone."""
-
-
-class ModelsEndpoint:
-    """``GET /v1/models``: the upstream's, as they are."""
-
-    def __init__(self, model: Model) -> None:
-        """``model`` is asked each time."""
-        self._model = model
-
-    async def retrieve(self, _request: Request) -> Response:
-        """GET /models."""
-        try:
-            return answers.raw(await self._model.models())
-        except ModelRefused as refused:
-            raise ApiError(refused.message, code=refused.code) from refused
-        except ModelUnavailable as error:
-            raise Overloaded(str(error)) from error
 
 
 async def build(settings: GatewaySettings, client: Client, model: Model, sealer: Sealer) -> ASGIApp:
@@ -91,6 +73,7 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
         conversations, intake, tokenizer, body_bytes_max=bytes_max, strict=settings.strict
     ).count
     turns = Turns(client, conversations)
+    models = ModelEndpoints(model)
     responses = ResponseEndpoints(conversations, turns, Deltas(client), settings)
     compact = CompactEndpoint(client, settings, body_bytes_max=bytes_max)
     one, items = "/v1/conversations/{conversation_id}", "/v1/conversations/{conversation_id}/items"
@@ -116,7 +99,9 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
             Route(items, crud.list_items, methods=["GET"]),
             Route(items + "/{item_id}", crud.retrieve_item, methods=["GET"]),
             Route(items + "/{item_id}", crud.delete_item, methods=["DELETE"]),
-            Route("/v1/models", ModelsEndpoint(model).retrieve, methods=["GET"]),
+            Route("/v1/models", models.list, methods=["GET"]),
+            # Names of models may hold slashes.
+            Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
             Route("/healthz", HealthEndpoint(client).retrieve, methods=["GET"]),
             Route("/openapi.json", DocumentEndpoint().retrieve, methods=["GET"]),
         ],

@@ -91,6 +91,7 @@ HAS = [
     "getResponse",
     "deleteResponse",
     "listModels",
+    "getModel",
     "getHealth",
     "getDocument",
     "cancelResponse",
