@@ -13,6 +13,7 @@ from schemas import deltas, envelope, shapes, subjects
 from schemas.envelope import Commit
 from schemas.http.errors import ErrorBody
 from schemas.queries import Compact, CompactAnswer, Health, Sql, SqlAnswer
+from schemas.repeats import Mark
 from schemas.shapes import Shape
 from schemas.turn_requests import TurnRequest
 
@@ -51,6 +52,7 @@ PARAMETERS: dict[str, str] = {
     "project": f"The tenant; `{subjects.DEFAULT_PROJECT}` while no API keys are configured.",
     "conversation_id": "Id of the conversation, a hidden one for a chain without a conversation.",
     "response_id": "Id of the response, minted by whoever asks for the turn.",
+    "digest": "SHA-256 of method, path, key and body, the first 32 digits.",
     "process": "Name of a process: `responder`, `projector`, `compactor`.",
     "stream": "The stream the message was taken from.",
     "reason": "Why it was given up, in one written word.",
@@ -174,6 +176,13 @@ CHANNELS: dict[str, Channel] = {
                 headers={"Turnlog-Subject": shapes.described(shapes.TEXT, "Where it came from.")},
             ),
         ),
+    ),
+    "repeat": Channel(
+        address=subjects.repeat("{project}", "{digest}"),
+        says="Marks a request that its client may send again, and finds the first of them.",
+        does="send",
+        stream=subjects.REPEATS,
+        messages=(Message(name="mark", says="What the request came to.", payload=Mark),),
     ),
     "ask_sql": Channel(
         address=subjects.ask("sql"),

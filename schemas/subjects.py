@@ -8,6 +8,8 @@ DELTAS = "DELTAS"
 """Stream of what running turns say, bounded by age and bytes."""
 PARKED = "PARKED"
 """Stream of messages that failed for good, with their reason."""
+REPEATS = "REPEATS"
+"""Stream of marks by which a request that a client sends again is known, for a few minutes."""
 KEYS = "turnlog_keys"
 """Key-value bucket of content keys."""
 
@@ -16,6 +18,7 @@ ALL_TURN_REQUESTS = "turn_request.>"
 ALL_UNSTORED_TURN_REQUESTS = "turn_request_unstored.*"
 ALL_DELTAS = "delta.>"
 ALL_PARKED = "parked.>"
+ALL_REPEATS = "repeat.>"
 ALL_CANCELS = "cancel.*.*"
 
 RESPONDER = "responder"
@@ -86,6 +89,11 @@ def cancel_parts(subject: str) -> tuple[str, str]:
 def parked(stream: str, reason: str) -> str:
     """Subject of a message of ``stream`` given up for ``reason`` (a written word)."""
     return f"parked.{stream}.{reason}"
+
+
+def repeat(project: str, digest: str) -> str:
+    """Subject of the mark of a request, by the digest of what it is."""
+    return f"repeat.{project}.{digest}"
 
 
 def ask(question: str) -> str:

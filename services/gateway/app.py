@@ -27,6 +27,7 @@ from services.gateway.health import HealthEndpoint
 from services.gateway.input_tokens import InputTokensEndpoint
 from services.gateway.models import ModelEndpoints
 from services.gateway.protocol import WebSocketProtocol
+from services.gateway.repeats import Repeats
 from services.gateway.request_log import RequestLog
 from services.gateway.responses import ResponseEndpoints
 from services.gateway.settings import GatewaySettings
@@ -66,15 +67,20 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
         rows_max=settings.cache_rows_max,
     )
     intake = Intake(tokenizer, sealer)
+    repeats = Repeats(client)
     crud = ConversationEndpoints(
-        conversations, intake, body_bytes_max=bytes_max, strict=settings.strict
+        conversations,
+        intake,
+        repeats,
+        body_bytes_max=bytes_max,
+        strict=settings.strict,
     )
     count_tokens = InputTokensEndpoint(
         conversations, intake, tokenizer, body_bytes_max=bytes_max, strict=settings.strict
     ).count
     turns = Turns(client, conversations)
     models = ModelEndpoints(model)
-    responses = ResponseEndpoints(conversations, turns, Deltas(client), settings)
+    responses = ResponseEndpoints(conversations, turns, Deltas(client), repeats, settings)
     compact = CompactEndpoint(client, settings, body_bytes_max=bytes_max)
     one, items = "/v1/conversations/{conversation_id}", "/v1/conversations/{conversation_id}/items"
     app = Starlette(

@@ -8,16 +8,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from schemas import items as stored_items
+from schemas.events import Event, ItemsAdded
 from schemas.http import checks
 from schemas.http import conversations as bodies
+from schemas.repeats import Mark
 from services import ids
 from services.conversation import commands
 from services.conversation.decide import visible
-from services.conversation.history import Item
+from services.conversation.history import Item, read_items
 from services.conversation.refusals import ConversationUnknown, ItemUnknown
 from services.conversation.state import Conversation
 from services.gateway import answers
 from services.gateway.identify import project_of
+from services.gateway.repeats import Repeats
 from services.journal.conversations import Conversations, Granted, Loaded
 from services.journal.known_items import known_items
 from services.model.intake import Intake
@@ -27,11 +30,18 @@ class ConversationEndpoints:
     """The eight operations of the contract's section 1.1."""
 
     def __init__(
-        self, conversations: Conversations, intake: Intake, *, body_bytes_max: int, strict: bool
+        self,
+        conversations: Conversations,
+        intake: Intake,
+        repeats: Repeats,
+        *,
+        body_bytes_max: int,
+        strict: bool,
     ) -> None:
         """``body_bytes_max`` bounds every body read; ``strict``: unknown parameters are refused."""
         self._conversations = conversations
         self._intake = intake
+        self._repeats = repeats
         self._body_bytes_max = body_bytes_max
         self._strict = strict
 
@@ -72,10 +82,24 @@ class ConversationEndpoints:
     async def create_items(self, request: Request) -> Response:
         """POST /conversations/{id}/items."""
         conversation_id = _conversation_id(request)
-        raws = bodies.read_items(await self._body(request), strict=self._strict)
+        payload = await self._body(request)
+        raws = bodies.read_items(payload, strict=self._strict)
         checks.include(request.query_params.multi_items())
+        fresh = Mark(id=ids.unique(), conversation_id=conversation_id)
+        project = project_of(request)
+        mark, repeated = await self._repeats.recall(request, project, payload, fresh)
+        if repeated and (added := await self._added(request, mark)) is not None:
+            items, sequence = added
+            if items:
+                return answers.page(items, has_more=False, sequence=sequence)
+            mark = fresh
+            await self._repeats.renew(request, project, payload, fresh)
         items = await self._items(request, conversation_id, raws)
-        granted = await self._grant(request, conversation_id, commands.AddItems(items=items))
+        command = commands.AddItems(items=items)
+        granted = await self._grant(request, conversation_id, command, command_id=mark.id)
+        if repeated:
+            # The first of them may have come through only now, with ids of its own.
+            items = _added_by(granted.events) or items
         return answers.page(items, has_more=False, sequence=granted.sequence)
 
     async def list_items(self, request: Request) -> Response:
@@ -104,6 +128,22 @@ class ConversationEndpoints:
         granted = await self._grant(request, conversation_id, commands.DeleteItem(item_id=item_id))
         return _conversation(conversation_id, granted.state, granted.sequence)
 
+    async def _added(self, request: Request, mark: Mark) -> tuple[tuple[Item, ...], int] | None:
+        """What was added when this was asked before, and the sequence of the line; none if nothing.
+
+        No items, once others stand behind them: then the same again are more likely meant than
+        repeated.
+        """
+        events = await self._conversations.granted(
+            project_of(request), mark.conversation_id, mark.id
+        )
+        if events is None:
+            return None
+        items = _added_by(events)
+        loaded = await self._visible(request, mark.conversation_id)
+        last = items and loaded.state.position(items[-1].id) == len(loaded.state.line) - 1
+        return items if last else (), loaded.sequence
+
     async def _items(
         self, request: Request, conversation_id: str, raws: Sequence[msgspec.Raw]
     ) -> tuple[Item, ...]:
@@ -123,10 +163,15 @@ class ConversationEndpoints:
         return await answers.read_body(request, bytes_max=self._body_bytes_max)
 
     async def _grant(
-        self, request: Request, conversation_id: str, command: commands.Command
+        self,
+        request: Request,
+        conversation_id: str,
+        command: commands.Command,
+        *,
+        command_id: str | None = None,
     ) -> Granted:
         return await self._conversations.grant(
-            project_of(request), conversation_id, command, command_id=ids.unique()
+            project_of(request), conversation_id, command, command_id=command_id or ids.unique()
         )
 
     async def _visible(self, request: Request, conversation_id: str) -> Loaded:
@@ -159,3 +204,12 @@ def _listed(state: Conversation, limit: int, order: str, after: str | None) -> t
             raise ItemUnknown(after)
         start = position - 1 if descending else position + 1
     return tuple(islice(state.listed(start, descending=descending), limit))
+
+
+def _added_by(events: tuple[Event, ...]) -> tuple[Item, ...]:
+    return tuple(
+        item
+        for event in events
+        if isinstance(event, ItemsAdded)
+        for item in read_items(event.items, event.tokens)
+    )

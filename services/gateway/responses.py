@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from itertools import islice
 
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,6 +13,8 @@ from schemas.http import checks, stream_events
 from schemas.http import responses as bodies
 from schemas.http.create_response import read_create
 from schemas.http.errors import Invalid, Overloaded
+from schemas.repeats import Mark
+from schemas.turn_requests import TurnRequest
 from services import clock, ids
 from services.conversation import commands
 from services.conversation.decide import before_input, cancellable, readable_response
@@ -19,10 +22,12 @@ from services.conversation.history import Item, Turn
 from services.conversation.refusals import ItemUnknown, ResponseUnknown
 from services.conversation.response import render
 from services.conversation.retelling import retold, terminal
+from services.conversation.state import Conversation
 from services.gateway import answers
 from services.gateway.asking import is_stored, overlap_of, turn_request
 from services.gateway.event_stream import HEADERS, EventStream, Patience, refused
 from services.gateway.identify import project_of
+from services.gateway.repeats import Repeats
 from services.gateway.settings import GatewaySettings
 from services.gateway.turns import Listener, Turns
 from services.journal.conversations import Conversations
@@ -43,12 +48,14 @@ class ResponseEndpoints:
         conversations: Conversations,
         turns: Turns,
         deltas: Deltas,
+        repeats: Repeats,
         settings: GatewaySettings,
     ) -> None:
         """``settings`` hold the limits of bodies and waits."""
         self._conversations = conversations
         self._turns = turns
         self._deltas = deltas
+        self._repeats = repeats
         self._settings = settings
         self._patience = Patience(
             answer_wait_s=settings.answer_wait_s, keep_alive_s=settings.keep_alive_s
@@ -60,7 +67,13 @@ class ResponseEndpoints:
         create = read_create(payload, strict=self._settings.strict)
         asked = turn_request(payload, create, overlap=overlap_of(request))
         project = project_of(request)
-        listening = self._turns.ask(project, asked, stored=is_stored(create))
+        stored, again = is_stored(create), False
+        if stored:
+            asked, again = await self._recalled(request, project, payload, asked)
+        if again:
+            listening = self._turns.follow(project, asked.response_id, number=0)
+        else:
+            listening = self._turns.ask(project, asked, stored=stored)
         if create.stream:
             return EventStream(listening, self._patience, obfuscated=create.include_obfuscation)
         async with listening as listener:
@@ -125,6 +138,27 @@ class ResponseEndpoints:
         items = _after((*before, *turn.input), order, after)
         page = tuple(islice(items, limit + 1))
         return answers.page(page[:limit], has_more=len(page) > limit, sequence=loaded.sequence)
+
+    async def _recalled(
+        self, request: Request, project: str, payload: bytes, asked: TurnRequest
+    ) -> tuple[TurnRequest, bool]:
+        """The turn to ask for, and whether it was asked for before and is there to be followed.
+
+        One that has failed is asked for anew. So is one that is not its conversation's last any
+        more: then the same again is more likely meant than repeated.
+        """
+        fresh = Mark(id=asked.response_id, conversation_id=asked.conversation_id)
+        mark, repeated = await self._repeats.recall(request, project, payload, fresh)
+        if not repeated:
+            return asked, False
+        state = (await self._conversations.load(project, mark.conversation_id)).state
+        turn = state.turn_running(mark.id) or state.turns.get(mark.id)
+        if turn is not None and (turn.status == "failed" or not _newest(turn, state)):
+            await self._repeats.renew(request, project, payload, fresh)
+            return asked, False
+        # If the log does not know it, it still waits on the queue, or never came as far.
+        known = replace(asked, response_id=mark.id, conversation_id=mark.conversation_id)
+        return known, turn is not None
 
     async def _begun(self, project: str, conversation_id: str, listener: Listener) -> Response:
         """A turn in the background, once it is admitted."""
@@ -192,6 +226,10 @@ class ResponseEndpoints:
                 return None
             # The end is heard a moment before it is kept.
             await asyncio.sleep(DELTAS_INTERVAL_S)
+
+
+def _newest(turn: Turn, state: Conversation) -> bool:
+    return turn.ended_at is None or not turn.on_line or turn.line_end == len(state.line)
 
 
 def _after(items: Sequence[Item], order: str, after: str | None) -> Sequence[Item]:

@@ -109,6 +109,15 @@ class Conversations:
                 raise JournalUnavailable("the conversation is changed too fast") from error
         raise AssertionError("a retry context either returns or raises")
 
+    async def granted(
+        self, project: str, conversation_id: str, command_id: str
+    ) -> tuple[Event, ...] | None:
+        """The events a command once came to; none if the log holds no such command."""
+        for stored in await self._journal.read(project, conversation_id, after=0):
+            if stored.message_id == command_id:
+                return tuple(map(envelope.unpack, envelope.decode(stored.payload).events))
+        return None
+
     async def _attempt(
         self,
         project: str,

@@ -15,6 +15,9 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     turn_requests_max: int = 10_000
     deltas_age_s: float = 24 * 3600
     deltas_bytes_max: int = 2 * 1024**3
+    repeats_age_s: float = 15 * 60
+    """Seconds for which a repeated request is known: the SDK waits ten minutes for an answer."""
+    repeats_max: int = 100_000
     duplicate_window_s: float = 120
     ack_wait_s: float = 10
     """Seconds after which a responder that gives no sign is taken for dead."""
@@ -85,6 +88,19 @@ def _streams(limits: Retention) -> tuple[api.StreamConfig, ...]:
             max_bytes=limits.deltas_bytes_max,
             allow_direct=True,
             # Replicated streams have no asynchronous mode; theirs is cheap enough.
+            persist_mode=api.PersistMode.ASYNC if limits.replicas == 1 else None,
+            num_replicas=limits.replicas,
+        ),
+        api.StreamConfig(
+            name=subjects.REPEATS,
+            subjects=[subjects.ALL_REPEATS],
+            storage=api.StorageType.FILE,
+            retention=api.RetentionPolicy.LIMITS,
+            discard=api.DiscardPolicy.OLD,
+            max_age=limits.repeats_age_s,
+            max_msgs=limits.repeats_max,
+            max_msgs_per_subject=1,
+            allow_direct=True,
             persist_mode=api.PersistMode.ASYNC if limits.replicas == 1 else None,
             num_replicas=limits.replicas,
         ),

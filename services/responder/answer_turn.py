@@ -43,6 +43,10 @@ from services.responder.running import RunningCalls, Stopped
 from services.responder.telling import BACKGROUND_OPENING, Deltas
 
 
+class TakenElsewhere(Exception):
+    """A request for a turn that another request, not yet acknowledged, has already begun."""
+
+
 class TurnAnswerer:
     """Answers turn requests with one model, over one log."""
 
@@ -72,7 +76,7 @@ class TurnAnswerer:
         ``first``: the request was never delivered before. ``told_before`` counts the events of an
         earlier attempt that may have reached a client: once they hold some of an answer, a second
         one could not be told after them. Raises `AttemptSuperseded` when another worker has the
-        turn.
+        turn, and `TakenElsewhere` when another request has.
         """
         try:
             mint = ids.minting_items(request.conversation_id)
@@ -170,6 +174,9 @@ class TurnAnswerer:
             assert ended is not None
             return self._told(asked, ended, relay, sequence=granted.sequence)
         if not granted.events:
+            if first:
+                # The same request came twice: whoever took the other one goes on with it.
+                raise TakenElsewhere(response_id)
             if told_before > (BACKGROUND_OPENING if turn.background else 0):
                 return await self._fail(asked, turn, relay, "The answer was interrupted.")
             state, turn = await self._taken_over(asked, turn)

@@ -29,7 +29,7 @@ from services.journal.keys import content_key
 from services.model.connect import model as connect_model
 from services.model.intake import Intake
 from services.model.tokenizer import Tokenizer
-from services.responder.answer_turn import TurnAnswerer
+from services.responder.answer_turn import TakenElsewhere, TurnAnswerer
 from services.responder.ask_model import ModelAsker
 from services.responder.compact_in_turn import TurnSummariser
 from services.responder.outbox import Outbox
@@ -72,6 +72,10 @@ class Responder:
             outcome = await self._outcome(project, request, outbox, message, delivered=delivered)
         except AttemptSuperseded:
             log.warning("turn.superseded", response_id=request.response_id)
+            return
+        except TakenElsewhere:
+            log.info("turn.repeated", response_id=request.response_id)
+            await message.ack()
             return
         except JournalUnavailable as error:
             log.warning("turn.delayed", response_id=request.response_id, error=str(error))
