@@ -191,7 +191,8 @@ def _log_is_sound(running: Running) -> None:
     for conversation_id, commits in running.all_commits().items():
         folded(commits)
         events = running.events(conversation_id)
-        ended = events.count("turn_completed") + events.count("turn_failed")
+        ends = ("turn_completed", "turn_failed", "turn_cancelled")
+        ended = sum(events.count(name) for name in ends)
         assert events.count("turn_requested") == ended
 
 
