@@ -106,7 +106,7 @@ async def test_a_model_that_has_too_much_to_do_says_when_to_come_again(upstream:
         "message": "Slow down.",
         "type": "requests",
         "param": None,
-        "code": None,
+        "code": "rate_limit_exceeded",
     }
 
 
