@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from schemas.http.errors import ApiError, NotFound, Overloaded
+from schemas.http.errors import Overloaded
 from services.gateway import answers
 from services.model import Model, ModelRefused, ModelUnavailable
 
@@ -30,7 +30,9 @@ async def _passed_on(asked: Awaitable[bytes]) -> Response:
     try:
         return answers.raw(await asked)
     except ModelRefused as refused:
-        kind = NotFound if refused.status == NotFound.status else ApiError
-        raise kind(refused.message, param=refused.param, code=refused.code) from refused
+        answer = answers.raw(refused.body(), status=refused.status)
+        if refused.retry_after_s is not None:
+            answer.headers["Retry-After"] = str(refused.retry_after_s)
+        return answer
     except ModelUnavailable as error:
         raise Overloaded(str(error)) from error

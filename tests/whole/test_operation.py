@@ -4,6 +4,8 @@ import subprocess
 import time
 
 import httpx2
+import pytest
+from openai import NotFoundError
 
 from tests.whole.running import MODEL, PYTHON, SESSION, Running, listed, own, until
 
@@ -106,5 +108,17 @@ def test_models_are_those_of_the_upstream(shared: Running):
     with shared.client() as client:
         found = [model.id for model in client.models.list()]
 
+        assert client.models.retrieve("simulator").to_dict() in [
+            model.to_dict() for model in client.models.list()
+        ]
+        with pytest.raises(NotFoundError) as unknown:
+            client.models.retrieve("no/such")
+
     assert found == ["simulator", "simulator-reasoning"]
+    assert unknown.value.body == {
+        "message": "The model 'no/such' does not exist.",
+        "type": "invalid_request_error",
+        "param": "model",
+        "code": "model_not_found",
+    }
     assert httpx2.get(f"{shared.url}/v1/models").headers["x-request-id"].startswith("req_")
