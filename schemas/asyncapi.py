@@ -1,4 +1,4 @@
-"""The AsyncAPI 3.0 document of everything that crosses NATS, from the rows of `schemas.channels`.
+"""The AsyncAPI 3.0 document of what is said on NATS and WebSockets, from `schemas.channels`.
 
 Bodies and items of the HTTP contract are referred to in the OpenAPI document beside it.
 """
@@ -10,7 +10,7 @@ from typing import TypeGuard
 import msgspec
 
 from schemas import openapi, shapes
-from schemas.channels import CHANNELS, PARAMETERS, Channel, Message
+from schemas.channels import CHANNELS, PARAMETERS, Channel, Message, http
 from schemas.envelope import Outline
 from schemas.events import CLASSES
 from schemas.queries import Compact, CompactAnswer
@@ -27,25 +27,20 @@ _INFO = (
 )
 
 
-def _http(name: str) -> Shape:
-    """A shape of the HTTP contract."""
-    return {"$ref": f"{openapi.FILE}{shapes.COMPONENTS}{name}"}
-
-
 _OPEN: dict[str, Shape] = {
-    "item": _http("Item"),
-    "items": shapes.array(_http("Item")),
+    "item": http("Item"),
+    "items": shapes.array(http("Item")),
     "parameters": shapes.described(
         shapes.OBJECT, "The request's body without its input and state, as the client wrote it."
     ),
     "rows": shapes.array(shapes.array(shapes.ANY)),
-    "usage": _http("Usage"),
+    "usage": http("Usage"),
 }
 """What the fields are that structs leave open."""
 _BODIES: dict[type[msgspec.Struct], Shape] = {
-    TurnRequest: _http("CreateResponseRequest"),
-    Compact: _http("CompactRequest"),
-    CompactAnswer: shapes.any_of(_http("CompactedResponse"), _http("ErrorBody")),
+    TurnRequest: http("CreateResponseRequest"),
+    Compact: http("CompactRequest"),
+    CompactAnswer: shapes.any_of(http("CompactedResponse"), http("ErrorBody")),
 }
 """What the field ``body`` is."""
 
@@ -63,15 +58,19 @@ def document(*, version: str) -> Shape:
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
-        "servers": {"embedded": {"host": "127.0.0.1:4222", "protocol": "nats"}},
+        "servers": {
+            "nats": {"host": "127.0.0.1:4222", "protocol": "nats"},
+            "gateway": {"host": "127.0.0.1:8080", "protocol": "ws"},
+        },
         "channels": {
             key: value
             for name, channel in CHANNELS.items()
             for key, value in _channels(name, channel).items()
         },
         "operations": {
-            f"{channel.does}_{name}": _operation(name, channel)
+            key: value
             for name, channel in CHANNELS.items()
+            for key, value in _operations(name, channel).items()
         },
         "components": {
             "messages": {row.name: _message(row) for row, _ in _rows()},
@@ -84,7 +83,8 @@ def _channels(name: str, channel: Channel) -> dict[str, Shape]:
     described: Shape = {
         "address": channel.address,
         "description": channel.says,
-        "messages": _references(channel.messages),
+        "servers": [{"$ref": f"#/servers/{channel.server}"}],
+        "messages": _references((*channel.messages, *channel.back)),
     }
     if channel.stream:
         described["x-stream"] = channel.stream
@@ -118,17 +118,26 @@ def _is_struct(payload: type[msgspec.Struct] | Shape) -> TypeGuard[type[msgspec.
     return isinstance(payload, type)
 
 
-def _operation(name: str, channel: Channel) -> Shape:
-    described: Shape = {
-        "action": channel.does,
+def _operations(name: str, channel: Channel) -> dict[str, Shape]:
+    asked: Shape = _operation(name, channel, channel.does, channel.messages)
+    if channel.queue:
+        asked["bindings"] = {"nats": {"queue": channel.queue, "bindingVersion": "0.1.0"}}
+    if channel.reply is not None:
+        asked["reply"] = {"channel": {"$ref": f"#/channels/{name}_reply"}}
+    operations = {f"{channel.does}_{name}": asked}
+    if channel.back:
+        other = "send" if channel.does == "receive" else "receive"
+        operations[f"{other}_{name}"] = _operation(name, channel, other, channel.back)
+    return operations
+
+
+def _operation(name: str, channel: Channel, action: str, rows: Iterable[Message]) -> Shape:
+    return {
+        "action": action,
         "channel": {"$ref": f"#/channels/{name}"},
         "summary": channel.says,
+        "messages": [{"$ref": f"#/channels/{name}/messages/{row.name}"} for row in rows],
     }
-    if channel.queue:
-        described["bindings"] = {"nats": {"queue": channel.queue, "bindingVersion": "0.1.0"}}
-    if channel.reply is not None:
-        described["reply"] = {"channel": {"$ref": f"#/channels/{name}_reply"}}
-    return described
 
 
 def _rows() -> Iterator[tuple[Message, bool]]:
@@ -136,6 +145,8 @@ def _rows() -> Iterator[tuple[Message, bool]]:
     for channel in CHANNELS.values():
         for row in channel.messages:
             yield row, channel.does == "send"
+        for row in channel.back:
+            yield row, channel.does != "send"
         if channel.reply is not None:
             yield channel.reply, True
 
@@ -143,19 +154,23 @@ def _rows() -> Iterator[tuple[Message, bool]]:
 def _schemas() -> dict[str, Shape]:
     kinds: dict[type[msgspec.Struct], bool] = dict.fromkeys((Outline, *CLASSES.values()), True)
     kinds |= {row.payload: sent for row, sent in _rows() if _is_struct(row.payload)}
-    found: dict[str, Shape] = {}
+    own: dict[str, Shape] = {}
+    inside: dict[str, Shape] = {}
     for kind, sent in kinds.items():
         fields = msgspec.structs.fields(kind)
         open_ = {**_OPEN, "body": _BODIES.get(kind, shapes.ANY)}
         known = {each.name: open_[each.name] for each in fields if each.type in _OPEN_TYPES}
         # What is sent leaves out only what it is told to leave out.
         whole = sent and not kind.__struct_config__.omit_defaults
-        found |= shapes.struct(kind, known, whole=whole)
-    found["StoredEvent"] = {
+        found = shapes.struct(kind, known, whole=whole)
+        own[kind.__name__] = found.pop(kind.__name__)
+        inside |= found
+    described = {**inside, **own}
+    described["StoredEvent"] = {
         "description": "An event of a commit, at the version written today.",
         "oneOf": [_stored(name, kind) for name, kind in CLASSES.items()],
     }
-    return dict(sorted(found.items()))
+    return dict(sorted(described.items()))
 
 
 def _stored(name: str, kind: type[msgspec.Struct]) -> Shape:

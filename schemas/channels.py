@@ -1,7 +1,7 @@
-"""What is said on which NATS subject: one row per channel, read by `schemas.asyncapi`.
+"""What is said on which NATS subject, and on a WebSocket: one row per channel.
 
-Whoever speaks or listens is Turnlog's own process or any backend beside it: the same subjects, the
-same messages.
+Read by `schemas.asyncapi`. Whoever speaks or listens on NATS is a process of Turnlog or any backend
+beside it: the same subjects, the same messages.
 """
 
 from collections.abc import Mapping
@@ -9,16 +9,19 @@ from typing import Literal
 
 import msgspec
 
-from schemas import deltas, envelope, shapes, subjects
+from schemas import deltas, envelope, openapi, shapes, subjects
 from schemas.envelope import Commit
+from schemas.http import websocket
 from schemas.http.errors import ErrorBody
 from schemas.queries import Compact, CompactAnswer, Health, Sql, SqlAnswer
 from schemas.repeats import Mark
 from schemas.shapes import Shape
-from schemas.turn_requests import TurnRequest
+from schemas.turn_requests import Context, TurnRequest
 
-JSON = "application/json"
-EVENT_STREAM = "text/event-stream"
+
+def http(name: str) -> Shape:
+    """A shape of the HTTP contract."""
+    return {"$ref": f"{openapi.FILE}{shapes.COMPONENTS}{name}"}
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +30,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     says: str
     payload: type[msgspec.Struct] | Shape
-    content_type: str = JSON
+    content_type: str = openapi.JSON
     headers: Mapping[str, Shape] = {}
     optional: Mapping[str, Shape] = {}
     """Headers that are not always there."""
@@ -46,6 +49,9 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     """The queue group, or durable consumer, that takes its messages."""
     reply: Message | None = None
     """What is answered to the reply subject of a question."""
+    back: tuple[Message, ...] = ()
+    """What is said in the other direction."""
+    server: Literal["nats", "gateway"] = "nats"
 
 
 PARAMETERS: dict[str, str] = {
@@ -79,14 +85,14 @@ _DELTAS = (
         name="deltas",
         says="What the turn has said since; more will come.",
         payload=_EVENTS,
-        content_type=EVENT_STREAM,
+        content_type=openapi.EVENT_STREAM,
         headers={deltas.KIND_HEADER: shapes.exactly(deltas.EVENTS), deltas.FIRST_HEADER: _COUNT},
     ),
     Message(
         name="end",
         says="The terminal event. The turn is in the log at `Turnlog-Sequence` (0: nowhere).",
         payload=_EVENTS,
-        content_type=EVENT_STREAM,
+        content_type=openapi.EVENT_STREAM,
         headers={
             deltas.KIND_HEADER: shapes.exactly(deltas.END),
             deltas.FIRST_HEADER: _COUNT,
@@ -100,6 +106,46 @@ _DELTAS = (
         headers={deltas.KIND_HEADER: shapes.exactly(deltas.REFUSAL), deltas.STATUS_HEADER: _COUNT},
         optional={deltas.RETRY_AFTER_HEADER: _COUNT},
     ),
+)
+
+_CONTEXT = Message(
+    name="context",
+    says="What the turn leaves to one that follows; told if the request wanted it, before its end.",
+    payload=Context,
+    headers={deltas.KIND_HEADER: shapes.exactly(deltas.CONTEXT)},
+)
+
+_LANE = shapes.described(
+    shapes.text(pattern=f"^{websocket.STREAM_ID.pattern}$"),
+    "The lane of a request and its events: one after the other within, at once beside each other.",
+)
+_CREATE = shapes.record(
+    {
+        "type": shapes.exactly(websocket.CREATE),
+        "stream_id": shapes.nullable(_LANE),
+        "generate": shapes.described(
+            shapes.nullable(shapes.BOOLEAN), "False: take the input, do not ask the model."
+        ),
+    },
+    required=("type",),
+)
+_REFUSED = shapes.record(
+    {
+        "type": shapes.exactly("error"),
+        "status": shapes.integer(least=400),
+        "error": shapes.record(
+            {
+                "type": shapes.TEXT,
+                "code": shapes.nullable(shapes.TEXT),
+                "message": shapes.TEXT,
+                "param": shapes.nullable(shapes.TEXT),
+                "headers": shapes.mapping(shapes.TEXT),
+            },
+            required=("type", "code", "message", "param"),
+        ),
+        "stream_id": _LANE,
+    },
+    required=("type", "status", "error"),
 )
 
 CHANNELS: dict[str, Channel] = {
@@ -154,7 +200,7 @@ CHANNELS: dict[str, Channel] = {
         address=subjects.delta_unstored("{project}", "{response_id}"),
         says="The same of a turn of which nothing may be kept.",
         does="send",
-        messages=_DELTAS,
+        messages=(*_DELTAS, _CONTEXT),
     ),
     "cancel": Channel(
         address=subjects.cancel("{project}", "{response_id}"),
@@ -211,5 +257,28 @@ CHANNELS: dict[str, Channel] = {
         messages=(Message(name="health_question", says="Says nothing.", payload=shapes.ANY),),
         reply=Message(name="health", says="Its word for it.", payload=Health),
     ),
+    "responses": Channel(
+        address="/v1/responses",
+        says="WebSocket mode of `POST /v1/responses`: turns asked for and told on one connection.",
+        does="receive",
+        server="gateway",
+        messages=(
+            Message(
+                name="create",
+                says="Asks for a response; `stream` and `background` mean nothing here.",
+                payload={"allOf": [http("CreateResponseRequest"), _CREATE]},
+            ),
+        ),
+        back=(
+            Message(
+                name="event",
+                says="An event of a response.",
+                payload={
+                    "allOf": [http("ResponseStreamEvent"), shapes.record({"stream_id": _LANE})]
+                },
+            ),
+            Message(name="error", says="A request was refused.", payload=_REFUSED),
+        ),
+    ),
 }
-"""By the names of the functions that build their subjects."""
+"""Those of NATS by the names of the functions that build their subjects."""

@@ -11,7 +11,7 @@ from schemas.http.errors import ErrorBody, Invalid
 CREATE = "response.create"
 STEER = "response.steer"
 
-_STREAM_ID = re.compile(r"[A-Za-z0-9_.-]{1,256}")
+STREAM_ID = re.compile(r"[A-Za-z0-9_.-]{1,256}")
 _NOT_OF_THE_BODY = frozenset(
     {"type", "stream_id", "generate", "stream", "background", "background_options"}
 )
@@ -46,10 +46,10 @@ def _stream_id(given: Fields) -> str | None:
     if raw is None or checks.is_null(raw):
         return None
     value = checks.plain(raw)
-    if isinstance(value, str) and _STREAM_ID.fullmatch(value):
+    if isinstance(value, str) and STREAM_ID.fullmatch(value):
         return value
     raise Invalid(
-        f"Invalid 'stream_id': expected a string that matches '^{_STREAM_ID.pattern}$'.",
+        f"Invalid 'stream_id': expected a string that matches '^{STREAM_ID.pattern}$'.",
         param="stream_id",
         code="invalid_stream_id",
     )

@@ -13,9 +13,11 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from schemas import asyncapi, openapi, subjects
-from schemas.channels import CHANNELS, JSON, Message
+from schemas.channels import CHANNELS, Message
 from schemas.queries import Sql
+from services.simulator.directives import HOSTED
 from tests.whole.running import MODEL, PROJECT, WAIT_S, Running
+from tests.whole.wire import wired
 
 DOCUMENT = asyncapi.document(version="1")
 REGISTRY: Registry[Any] = Registry().with_resources(
@@ -27,6 +29,7 @@ REGISTRY: Registry[Any] = Registry().with_resources(
 EVENT = {"$ref": f"{openapi.FILE}#/components/schemas/ResponseStreamEvent"}
 UNREADABLE = b"not a request"
 SAYS_NOTHING = {"cancel", "cancelling", "health_question", "parked"}
+SUBJECTS = {name: row for name, row in CHANNELS.items() if row.server == "nats"}
 
 
 def faults(value: Any, schema: dict[str, Any]) -> list[str]:
@@ -45,12 +48,18 @@ def said_on(channel: str, headers: dict[str, str]) -> Message:
     return fitting[0]
 
 
+def payload_of(name: str) -> dict[str, Any]:
+    """The shape of a message's payload."""
+    shape: dict[str, Any] = DOCUMENT["components"]["messages"][name]["payload"]
+    return shape
+
+
 def faults_of(row: Message, payload: bytes) -> list[str]:
     """What is wrong with the payload of a message."""
     if row.name in SAYS_NOTHING:
         return []
-    if row.content_type == JSON:
-        return faults(json.loads(payload), DOCUMENT["components"]["messages"][row.name]["payload"])
+    if row.content_type == openapi.JSON:
+        return faults(json.loads(payload), payload_of(row.name))
     events = re.findall(r"^data: (.*)$", payload.decode(), re.MULTILINE)
     assert events
     return [fault for data in events for fault in faults(json.loads(data), EVENT)]
@@ -62,6 +71,8 @@ def lead(client: OpenAI) -> None:
     named = conversation.id
     client.conversations.update(named, metadata={})
     client.conversations.items.create(named, items=[{"role": "user", "content": "Hello"}])
+    hosted = " ".join(f"[[hosted {kind}]]" for kind in HOSTED if kind != "future")
+    client.responses.create(model=MODEL, input=f"Hi {hosted}")
     orders = "[[reasoning]] [[call look_up {}]]"
     answer = client.responses.create(model=MODEL, input=f"Hi {orders}", conversation=named)
     with suppress(BadRequestError):
@@ -80,22 +91,40 @@ def lead(client: OpenAI) -> None:
     client.conversations.delete(named)
 
 
+def lead_on_a_socket(shared: Running) -> None:
+    """One turn that leaves a context, and one that is refused; every frame is as described."""
+    asked = {"type": "response.create", "model": MODEL, "input": "Hi", "store": False}
+    wrong = {**asked, "stream_id": "lane", "input": 5}
+    assert faults(asked, payload_of("create")) == []
+    assert faults(wrong, payload_of("create")) != []
+    with wired(shared.url) as wire:
+        for create in (asked, wrong):
+            wire.send(create)
+            assert wire.answer()
+    assert wire.heard[-1]["type"] == "error"
+    assert faults(wire.heard[-1], payload_of("error")) == []
+    assert [
+        found for frame in wire.heard[:-1] if (found := faults(frame, payload_of("event")))
+    ] == []
+
+
 def test_everything_that_is_said_is_as_described(shared: Running):
     heard: list[tuple[str, Msg]] = []
     complete = asyncio.Event()
 
     async def listen(client: Client) -> None:
-        for name, channel in CHANNELS.items():
+        for name, channel in SUBJECTS.items():
 
             async def hear(message: Msg, name: str = name) -> None:
                 heard.append((name, message))
-                if {each for each, _ in heard} == CHANNELS.keys():
+                if {each for each, _ in heard} == SUBJECTS.keys():
                     complete.set()
 
             await client.subscribe(re.sub(r"{\w+}", "*", channel.address), cb=hear)
         await client.flush()
         with shared.client() as sdk:
             await asyncio.to_thread(lead, sdk)
+            await asyncio.to_thread(lead_on_a_socket, shared)
         subject = subjects.turn_request(PROJECT, "conv_unreadable0")
         await client.jetstream().publish(subject, UNREADABLE)
         for question, asked, row in (
@@ -121,5 +150,5 @@ def test_everything_that_is_said_is_as_described(shared: Running):
             wrong[message.subject, message.data] = found
     assert wrong == {}
     assert told == {
-        (name, row.name) for name, channel in CHANNELS.items() for row in channel.messages
+        (name, row.name) for name, channel in SUBJECTS.items() for row in channel.messages
     } - {("delta_unstored", "refusal")}
