@@ -20,12 +20,12 @@ from schemas.http.errors import ApiError
 from services import ids, telemetry
 from services.conversation.decide import Policy
 from services.gateway import answers
+from services.gateway.catalogue import ModelEndpoints
 from services.gateway.compact import CompactEndpoint
 from services.gateway.conversations import ConversationEndpoints
 from services.gateway.document import DocumentEndpoint
 from services.gateway.health import HealthEndpoint
 from services.gateway.input_tokens import InputTokensEndpoint
-from services.gateway.models import ModelEndpoints
 from services.gateway.protocol import WebSocketProtocol
 from services.gateway.repeats import Repeats
 from services.gateway.request_log import RequestLog
@@ -82,7 +82,6 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
     models = ModelEndpoints(model)
     responses = ResponseEndpoints(conversations, turns, Deltas(client), repeats, settings)
     compact = CompactEndpoint(client, settings, body_bytes_max=bytes_max)
-    one, items = "/v1/conversations/{conversation_id}", "/v1/conversations/{conversation_id}/items"
     app = Starlette(
         routes=[
             Route("/v1/responses", responses.create, methods=["POST"]),
@@ -97,14 +96,7 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
                 responses.list_input_items,
                 methods=["GET"],
             ),
-            Route("/v1/conversations", crud.create, methods=["POST"]),
-            Route(one, crud.retrieve, methods=["GET"]),
-            Route(one, crud.update, methods=["POST"]),
-            Route(one, crud.delete, methods=["DELETE"]),
-            Route(items, crud.create_items, methods=["POST"]),
-            Route(items, crud.list_items, methods=["GET"]),
-            Route(items + "/{item_id}", crud.retrieve_item, methods=["GET"]),
-            Route(items + "/{item_id}", crud.delete_item, methods=["DELETE"]),
+            *_on_conversations(crud),
             Route("/v1/models", models.list, methods=["GET"]),
             # Names of models may hold slashes.
             Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
@@ -119,6 +111,20 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
         },
     )
     return RequestLog(app)
+
+
+def _on_conversations(crud: ConversationEndpoints) -> list[Route]:
+    one, items = "/v1/conversations/{conversation_id}", "/v1/conversations/{conversation_id}/items"
+    return [
+        Route("/v1/conversations", crud.create, methods=["POST"]),
+        Route(one, crud.retrieve, methods=["GET"]),
+        Route(one, crud.update, methods=["POST"]),
+        Route(one, crud.delete, methods=["DELETE"]),
+        Route(items, crud.create_items, methods=["POST"]),
+        Route(items, crud.list_items, methods=["GET"]),
+        Route(items + "/{item_id}", crud.retrieve_item, methods=["GET"]),
+        Route(items + "/{item_id}", crud.delete_item, methods=["DELETE"]),
+    ]
 
 
 class Server(uvicorn.Server):
