@@ -114,11 +114,14 @@ async def test_a_model_that_has_too_much_to_do_says_when_to_come_again(upstream:
     ("status", "body", "message"),
     [
         (500, b"{}", "The model answered with status 500."),
-        (401, b'{"error":{"message":"key sk-1"}}', "The model answered with status 401."),
+        (401, b'{"error":{"message":"key sk-1"}}', "The model's server refused the credentials"),
         (200, b"{}", "The model's answer could not be read"),
         (
             200,
-            b'{"status":"incomplete","output":[{"type":"message","content":[{"text":"Ha"}]}]}',
+            (
+                b'{"status":"incomplete","output":[{"type":"message","content":'
+                b'[{"type":"output_text","text":"Ha"}]}]}'
+            ),
             "The model has not summarised what it was sent.",
         ),
     ],
