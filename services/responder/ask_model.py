@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
 import msgspec
+import structlog
 
 from schemas.http import checks
 from schemas.http.responses import Usage
@@ -12,8 +13,9 @@ from services.conversation.commands import TurnSummary
 from services.conversation.decide import before_input
 from services.conversation.history import Item, Turn
 from services.conversation.state import Conversation
+from services.conversation.truncation import without_oldest
 from services.conversation.turn_compaction import context_of
-from services.model import Answer, Call, Model, ModelUnavailable
+from services.model import Answer, Call, Model, ModelRefused, ModelUnavailable
 from services.responder.asked import Asked
 from services.responder.compact_in_turn import Made, TurnSummariser
 from services.responder.relay import Relay
@@ -21,6 +23,14 @@ from services.responder.telling import Deltas, Telling
 
 PROGRESS_S = 2.0
 """Time between two events that say a summary is still being made."""
+TOO_LONG = "context_length_exceeded"
+"""Code of a window that a model does not take (contract 1.4)."""
+TRUNCATED_SHARE = 0.25
+"""Least share of a window's tokens that is left out at a time."""
+TRUNCATIONS_MAX = 12
+"""Times it is tried with less: what is left then is a thirtieth of the window."""
+
+log = structlog.get_logger()
 
 _fields = msgspec.json.Decoder(checks.Fields).decode
 _encode = msgspec.json.Encoder().encode
@@ -60,9 +70,27 @@ class ModelAsker:
         if shorter is not None:
             await telling.compacted(shorter.item)
         window = shorter.window if shorter else (*history, *turn.shown)
-        call = Call(model=turn.model, items=window, parameters=_fields(turn.parameters))
-        answer = await self._answer(call, telling)
+        answer = await self._fitting(asked, turn, window, telling)
         return Answered(answer=answer, summary=shorter.summary if shorter else None)
+
+    async def _fitting(
+        self, asked: Asked, turn: Turn, window: tuple[Item, ...], telling: Telling
+    ) -> Answer:
+        """The answer to a window; its oldest items are left out if the turn lets them go.
+
+        How much a model takes is its server's to say: it is asked again with less.
+        """
+        left = TRUNCATIONS_MAX if asked.create.truncation == "auto" else 0
+        while True:
+            call = Call(model=turn.model, items=window, parameters=_fields(turn.parameters))
+            try:
+                return await self._answer(call, telling)
+            except ModelRefused as refused:
+                shorter = _truncated(window, new=len(turn.shown))
+                if refused.code != TOO_LONG or not left or shorter is None:
+                    raise
+                log.info("turn.truncated", response_id=turn.id, items=len(shorter))
+                window, left = shorter, left - 1
 
     async def _answer(self, call: Call, telling: Telling) -> Answer:
         if not telling.streamed:
@@ -110,6 +138,14 @@ class ModelAsker:
             )
         await telling.compacted(made.item)
         return made
+
+
+def _truncated(window: tuple[Item, ...], *, new: int) -> tuple[Item, ...] | None:
+    """A window with fewer old items; the ``new`` ones at its end stay."""
+    history, added = window[: len(window) - new], window[len(window) - new :]
+    tokens = int(sum(item.tokens for item in window) * TRUNCATED_SHARE)
+    shorter = without_oldest(history, added, tokens=tokens)
+    return None if shorter is None else (*shorter, *added)
 
 
 @asynccontextmanager

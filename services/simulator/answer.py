@@ -130,6 +130,17 @@ def orders_of(ask: Ask) -> Directives:
     return orders.read(last_user_text(ask.entries))
 
 
+def too_long(ask: Ask) -> bool:
+    """Whether a request is more than its model takes: names may end with so many tokens."""
+    name, _, tokens = ask.model.rpartition("-")
+    limited = name.startswith(MODELS[0]) and tokens.isdecimal()
+    return limited and _input_tokens(ask) > int(tokens)
+
+
+def _input_tokens(ask: Ask) -> int:
+    return tokens_of(ask.entries) + ask.tools_tokens
+
+
 def plan(ask: Ask, ordered: Directives | None = None) -> Answer:
     """The answer to a request; ``ordered`` is what it orders, unless some of that is over."""
     entries = ask.entries
@@ -165,7 +176,7 @@ def plan(ask: Ask, ordered: Directives | None = None) -> Answer:
         reason=failed or ordered.incomplete or "max_output_tokens",
         delivery=ordered.delivery,
         trouble=trouble,
-        input_tokens=tokens_of(entries) + ask.tools_tokens,
+        input_tokens=_input_tokens(ask),
         output_tokens=spoken + tokens_in(ordered.commentary or "") + reasoning_tokens,
         reasoning_tokens=reasoning_tokens,
     )

@@ -11,8 +11,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from schemas.http import checks
 from schemas.http.errors import ApiError, Invalid, NotFound, ServerFault
 from services.simulator import chat_completions, responses
-from services.simulator.answer import MODELS, Answer, Ask, last_user_text, orders_of, plan
-from services.simulator.faults import NONE, Attempts, Frame
+from services.simulator.answer import (
+    MODELS,
+    Answer,
+    Ask,
+    last_user_text,
+    orders_of,
+    plan,
+    too_long,
+)
+from services.simulator.faults import NONE, TOO_LONG, Attempts, Frame
 from services.simulator.reading import check_model
 from services.simulator.received import Received
 from services.simulator.reply import Reply
@@ -101,10 +109,10 @@ async def _answer(request: Request, reply: Reply, attempts: Attempts) -> bool:
         ordered.trouble = trouble = NONE
     if delivery.wait_s and await reply.left_within(delivery.wait_s):
         return True
-    if trouble.error is not None:
-        body, content_type, headers = trouble.error.reply()
-        status = trouble.error.status
-        await reply.whole(body, status=status, content_type=content_type, headers=headers)
+    error = trouble.error or (TOO_LONG if too_long(request.ask) else None)
+    if error is not None:
+        body, content_type, headers = error.reply()
+        await reply.whole(body, status=error.status, content_type=content_type, headers=headers)
         return False
     if trouble.hang == "first":
         return await reply.left_within(None)

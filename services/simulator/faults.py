@@ -86,6 +86,10 @@ class HttpError(msgspec.Struct, frozen=True, kw_only=True):
         return Error(message=message, type=kind, param=param, code=code)
 
 
+TOO_LONG = HttpError(status=400, code="context_length_exceeded")
+"""The error of a request that is more than its model takes."""
+
+
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     """All that goes wrong with one answer."""
 
