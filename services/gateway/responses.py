@@ -144,8 +144,8 @@ class ResponseEndpoints:
     ) -> tuple[TurnRequest, bool]:
         """The turn to ask for, and whether it was asked for before and is there to be followed.
 
-        One that has failed is asked for anew. So is one that is not its conversation's last any
-        more: then the same again is more likely meant than repeated.
+        One that was refused or has failed is asked for anew. So is one that was deleted, or is not
+        its conversation's last any more: then the same again is more likely meant than repeated.
         """
         fresh = Mark(id=asked.response_id, conversation_id=asked.conversation_id)
         mark, repeated = await self._repeats.recall(request, project, payload, fresh)
@@ -153,7 +153,12 @@ class ResponseEndpoints:
             return asked, False
         state = (await self._conversations.load(project, mark.conversation_id)).state
         turn = state.turn_running(mark.id) or state.turns.get(mark.id)
-        if turn is not None and (turn.status == "failed" or not _newest(turn, state)):
+        if turn is None:
+            # Its id is spent: the queue takes no second request with it.
+            over = await self._deltas.refused(project, mark.id)
+        else:
+            over = turn.status == "failed" or not _newest(turn, state)
+        if over:
             await self._repeats.renew(request, project, payload, fresh)
             return asked, False
         # If the log does not know it, it still waits on the queue, or never came as far.
@@ -229,6 +234,8 @@ class ResponseEndpoints:
 
 
 def _newest(turn: Turn, state: Conversation) -> bool:
+    if turn.id in state.responses_deleted:
+        return False
     return turn.ended_at is None or not turn.on_line or turn.line_end == len(state.line)
 
 

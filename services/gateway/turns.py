@@ -176,7 +176,9 @@ class Turns:
             Listener(project, request.response_id, kept, number=0), subject
         ) as listener:
             if stored:
-                await self._store(project, request)
+                if await self._store(project, request):
+                    # It may have been answered before we listened.
+                    await listener.catch_up()
             else:
                 await self._pass_on(project, request, reply=subject)
             yield listener
@@ -227,9 +229,10 @@ class Turns:
                 code="request_too_large",
             ) from error
 
-    async def _store(self, project: str, request: TurnRequest) -> None:
+    async def _store(self, project: str, request: TurnRequest) -> bool:
+        """Put a request on the queue; whether it was there already."""
         try:
-            await self._jetstream.publish(
+            stored = await self._jetstream.publish(
                 subjects.turn_request(project, request.conversation_id),
                 turn_requests.encode(request),
                 timeout=self._wait_s,
@@ -239,3 +242,4 @@ class Turns:
             raise Overloaded("Too many turns are waiting. Please retry.") from error
         except nats.errors.Error as error:
             raise JournalUnavailable(str(error) or type(error).__name__) from error
+        return stored.duplicate is True

@@ -25,6 +25,12 @@ class Deltas:
         newest = await last_of(self._client, subjects.DELTAS, subject, wait_s=self._wait_s)
         return 0 if newest is None else following(newest)
 
+    async def refused(self, project: str, response_id: str) -> bool:
+        """Whether a turn was refused, as far as is still known."""
+        subject = subjects.delta(project, response_id)
+        newest = await last_of(self._client, subjects.DELTAS, subject, wait_s=self._wait_s)
+        return newest is not None and _kind(newest) == deltas.REFUSAL
+
     async def read(self, project: str, response_id: str) -> list[Msg]:
         """Everything that is kept, oldest first."""
         subject = subjects.delta(project, response_id)
@@ -40,10 +46,13 @@ def first(message: Msg) -> int:
 
 def following(message: Msg) -> int:
     """Number of the event that follows a message; 0 after a refusal, which holds none."""
-    kind = (message.headers or {}).get(deltas.KIND_HEADER)
-    if kind not in {deltas.EVENTS, deltas.END}:
+    if _kind(message) not in {deltas.EVENTS, deltas.END}:
         return 0
     return first(message) + stream_events.count(message.data)
+
+
+def _kind(message: Msg) -> str | None:
+    return (message.headers or {}).get(deltas.KIND_HEADER)
 
 
 class Joined(msgspec.Struct, frozen=True, kw_only=True):

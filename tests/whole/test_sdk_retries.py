@@ -5,11 +5,13 @@ from typing import Any
 
 import httpx2
 import pytest
-from openai import OpenAI
+from openai import BadRequestError, OpenAI
 
 from tests.whole.running import MODEL, Running, message, until
 
 RETRIES = "x-stainless-retry-count"
+REPEATED = {RETRIES: "1"}
+"""Sent with one call; among a client's default headers the SDK overwrites it."""
 
 
 class Lossy(httpx2.BaseTransport):
@@ -106,6 +108,44 @@ def test_a_turn_in_the_background_whose_answer_was_lost_is_run_once(
     assert len(shared.received_with("lost background")) == 1
 
 
+def test_a_turn_whose_refusal_was_lost_is_refused_again(client: OpenAI, lossy: Lossy):
+    output: Any = {"type": "function_call_output", "call_id": "call_lost", "output": "x"}
+
+    with pytest.raises(BadRequestError, match="with call_id call_lost"):
+        client.responses.create(model=MODEL, input=[output])
+
+    assert lossy.answered == ["0", "1"]
+
+
+def test_a_turn_that_was_refused_is_asked_for_again(shared: Running):
+    with shared.client() as client:
+        conversation = client.conversations.create().id
+        asked: Any = {"model": MODEL, "input": "refused before", "conversation": conversation}
+        busy = client.responses.create(
+            model=MODEL, input="[[hang 1]] busy", conversation=conversation, background=True
+        )
+        with pytest.raises(BadRequestError, match="currently operating"):
+            client.responses.create(**asked)
+        client.responses.cancel(busy.id)
+
+        again = client.responses.create(**asked, extra_headers=REPEATED, timeout=10)
+
+        assert again.status == "completed"
+        assert len(shared.received_with("refused before")) == 1
+
+
+def test_a_response_that_was_deleted_is_no_answer_to_a_repeat(shared: Running):
+    with shared.client() as client:
+        asked: Any = {"model": MODEL, "input": "deleted before the repeat"}
+        deleted = client.responses.create(**asked)
+        client.responses.delete(deleted.id)
+
+        again = client.responses.create(**asked, extra_headers=REPEATED)
+
+        assert again.id != deleted.id
+        assert client.responses.retrieve(again.id).status == "completed"
+
+
 def test_items_whose_answer_was_lost_are_added_once(client: OpenAI, lossy: Lossy):
     conversation = client.conversations.create(items=[message("a")])
     # Somebody else may have created an equal one: a new one is the safe answer.
@@ -126,10 +166,13 @@ def test_the_same_again_is_not_a_repeat(shared: Running):
             client.responses.create(model=MODEL, input="again", conversation=conversation)
         assert len(client.conversations.items.list(conversation).data) == 6
         # Sent as a repeat, but others stand behind what it would repeat.
-        marked = client.with_options(default_headers={"X-Stainless-Retry-Count": "1"})
-        marked.conversations.items.create(conversation, items=[message("again")])
+        client.conversations.items.create(
+            conversation, items=[message("again")], extra_headers=REPEATED
+        )
         assert len(client.conversations.items.list(conversation).data) == 7
-        marked.responses.create(model=MODEL, input="again", conversation=conversation)
+        client.responses.create(
+            model=MODEL, input="again", conversation=conversation, extra_headers=REPEATED
+        )
         assert len(client.conversations.items.list(conversation).data) == 9
 
 
