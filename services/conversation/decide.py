@@ -85,14 +85,19 @@ def readable_response(state: Conversation, response_id: str) -> Turn | None:
 
 
 def visible_item(state: Conversation, item_id: str) -> Item | None:
-    """An item that stands on the line, or that a readable response took in or gave out."""
-    found = state.item(item_id)
-    if found is not None:
-        return found
+    """An item that stands on the line, or that a readable response took in or gave out.
+
+    The line of a deleted conversation is gone with it; what its responses hold is still theirs.
+    """
+    on_line = state.item(item_id)
+    if on_line is not None and not state.deleted:
+        return on_line
     for turn in state.turns.downwards(len(state.turns)):
         for item in turn.context:
             # What was taken off the line is not found through the turn it came with.
-            if item.id == item_id and not turn.joined and visible_response(state, turn.id):
+            if item.id != item_id or not visible_response(state, turn.id):
+                continue
+            if on_line is not None or not turn.joined:
                 return item
     return None
 

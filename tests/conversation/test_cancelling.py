@@ -146,6 +146,23 @@ def test_an_item_is_found_on_the_line_and_in_turns_beside_it():
     assert visible_item(state, "msg_gone") is None
 
 
+def test_of_a_deleted_conversation_only_items_of_responses_are_found():
+    state = state_of(
+        created(),
+        added(message("msg_1"), message("msg_2")),
+        requested("resp_1", message("msg_3")),
+        completed("resp_1", said("msg_4")),
+        requested("resp_2", message("msg_5"), store=False),
+        completed("resp_2", said("msg_6")),
+        e.ItemDeleted(item_id="msg_3"),
+        e.ConversationDeleted(),
+    )
+
+    found = {f"msg_{n}" for n in range(1, 7) if visible_item(state, f"msg_{n}")}
+
+    assert found == {"msg_4"}
+
+
 def decoded(frames):
     return [json.loads(stream_events.data(frame)) for frame in frames]
 

@@ -65,8 +65,12 @@ def test_what_is_gone_or_was_never_kept_cannot_be_named(shared):
         conversation = client.conversations.create(items=[message("One")])
         [item] = client.conversations.items.list(conversation.id).data
         client.conversations.items.delete(item.id, conversation_id=conversation.id)
+        whole = client.conversations.create(items=[message("All")])
+        [with_all] = client.conversations.items.list(whole.id).data
+        client.conversations.delete(whole.id)
         before = shared.last_sequence()
-        for item_id in (unstored.output[0].id, deleted.output[0].id, item.id, "rs_x", "msg_0"):
+        gone = (unstored.output[0].id, deleted.output[0].id, item.id, with_all.id)
+        for item_id in (*gone, "rs_x", "msg_0"):
             with pytest.raises(NotFoundError) as refused:
                 client.responses.create(model=MODEL, input=[named(item_id), message("x")])
             assert refused.value.body == {
