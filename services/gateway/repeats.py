@@ -9,6 +9,7 @@ create equal ones, and neither may ever be given the other's.
 """
 
 import hashlib
+import re
 
 from nats.aio.client import Client
 from starlette.requests import Request
@@ -18,7 +19,8 @@ from schemas.repeats import Mark
 from services.journal.jetstream import last_of
 
 COUNT_HEADER = "X-Stainless-Retry-Count"
-_FIRST = "0"
+_REPEATED = re.compile("[1-9][0-9]{0,2}")
+"""Counts of a request that is not the first; whatever else stands there is no client's count."""
 
 
 class Repeats:
@@ -41,7 +43,7 @@ class Repeats:
         if count is None:
             return fresh, False
         subject = subjects.repeat(project, _digest(request, payload))
-        if count != _FIRST:
+        if _REPEATED.fullmatch(count):
             found = await last_of(self._client, subjects.REPEATS, subject, wait_s=self._wait_s)
             if found is not None:
                 return repeats.decode(found.data), True

@@ -176,6 +176,16 @@ def test_the_same_again_is_not_a_repeat(shared: Running):
         assert len(client.conversations.items.list(conversation).data) == 9
 
 
+@pytest.mark.parametrize("count", ["", "00", "-1", "+1", "1.0", "x"])
+def test_only_a_count_of_repeats_makes_a_repeat(shared: Running, count: str):
+    with shared.client() as client:
+        conversation = client.conversations.create().id
+        items = client.conversations.items
+        items.create(conversation, items=[message("counted")])
+        items.create(conversation, items=[message("counted")], extra_headers={RETRIES: count})
+        assert len(items.list(conversation).data) == 2
+
+
 def test_a_turn_that_failed_is_asked_for_again(shared: Running):
     with OpenAI(base_url=f"{shared.url}/v1", api_key="any", timeout=20) as patient:
         conversation = patient.conversations.create().id
