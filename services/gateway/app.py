@@ -110,6 +110,8 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
             Exception: answers.on_fault,
         },
     )
+    # A path without an id is not the collection's, and a redirect would name the Host it was sent.
+    app.router.redirect_slashes = False
     return RequestLog(app)
 
 

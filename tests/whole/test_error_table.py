@@ -305,6 +305,9 @@ ROUTES = (
             ("GET", "/v1/responses/resp_1/x"),
             ("GET", "/v1/conversations/conv_1/items/msg_1/x"),
             ("POST", "/v1/chat/completions"),
+            ("POST", "/v1/responses/"),
+            ("GET", "/v1/conversations/conv_1/items/"),
+            ("DELETE", "/v1/conversations/conv_1/"),
         )
     ),
     *(
