@@ -19,6 +19,8 @@ from services.journal import JournalUnavailable
 log = structlog.get_logger()
 
 METHOD_NOT_ALLOWED = 405
+CLIENT_GONE = 499
+"""What logs of web servers say where nobody is left to be answered."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -98,6 +100,11 @@ async def on_fault(_request: Request, fault: Exception) -> Response:
     """A request that is not answered as it was meant to be."""
     refused = refusal_of(fault)
     return error(refused, retry_after_s=retry_after_s(refused))
+
+
+async def on_client_gone(_request: Request, _fault: Exception) -> Response:
+    """A request whose client left before all of it had come."""
+    return Response(status_code=CLIENT_GONE)
 
 
 async def on_unknown_url(request: Request, fault: Exception) -> Response:

@@ -13,6 +13,7 @@ import uvloop
 from nats.aio.client import Client
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 
@@ -107,6 +108,7 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
             ApiError: answers.on_fault,
             JournalUnavailable: answers.on_fault,
             HTTPException: answers.on_unknown_url,
+            ClientDisconnect: answers.on_client_gone,
             Exception: answers.on_fault,
         },
     )

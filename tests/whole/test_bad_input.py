@@ -1,5 +1,7 @@
 """What else may be sent that is wrong, beside the rows of the contract's tables."""
 
+import socket
+
 import pytest
 
 from schemas import subjects
@@ -18,7 +20,7 @@ from tests.whole.refused import (
     turn,
     wrong,
 )
-from tests.whole.running import MODEL, Running, message, output_of
+from tests.whole.running import MODEL, Running, message, output_of, until
 
 BODY_BYTES_MAX = 6 * 1024 * 1024
 ABSENT_RESPONSE = f"resp_{'0' * 32}{'1' * 18}"
@@ -451,3 +453,14 @@ def test_an_unknown_model_is_the_models_own_400_and_the_turn_is_kept_as_failed(s
 
 def test_refused_requests_do_not_stay_on_the_queue(shared: Running):
     assert shared.turns_waiting() == 0
+
+
+def test_a_client_that_leaves_within_its_body_is_no_fault_of_ours(shared: Running):
+    host, port = shared.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as leaving:
+        head = f"POST /v1/conversations HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9"
+        leaving.sendall(f"{head}\r\n\r\n{{".encode())
+    assert shared.up is not None
+    lines = shared.up.lines
+    until(lambda: lines("request.answered", path="/v1/conversations", status=499))
+    assert lines("request.crashed") == []
