@@ -6,6 +6,7 @@ import msgspec
 
 from schemas.ids import conversation_of_item
 from services.conversation.decide import visible_item
+from services.conversation.state import Conversation
 from services.journal.conversations import Conversations
 
 
@@ -16,22 +17,21 @@ async def known_items(
     *,
     conversation_id: str,
 ) -> dict[str, msgspec.Raw]:
-    """Stored forms of those that clients may still read, by id.
+    """Stored forms of those that clients may still read, by id, up to the first that is nowhere.
 
-    Looked for in ``conversation_id`` first, where ids may be the client's own, then where the id
-    leads.
+    Each is looked for in ``conversation_id``, where ids may be the client's own, then where it
+    leads. One that is nowhere is refused, whatever follows it: nothing behind it is looked for.
     """
     found: dict[str, msgspec.Raw] = {}
-    missing = set(item_ids)
-    if not missing:
-        return found
-    for place in (conversation_id, *sorted(filter(None, map(conversation_of_item, missing)))):
-        if not missing:
-            break
-        loaded = await conversations.load(project, place)
-        for item_id in tuple(missing):
-            item = visible_item(loaded.state, item_id)
+    states: dict[str, Conversation] = {}
+    for item_id in dict.fromkeys(item_ids):
+        for place in filter(None, (conversation_id, conversation_of_item(item_id))):
+            if place not in states:
+                states[place] = (await conversations.load(project, place)).state
+            item = visible_item(states[place], item_id)
             if item is not None:
                 found[item_id] = item.raw
-                missing.discard(item_id)
+                break
+        else:
+            break
     return found
