@@ -118,6 +118,13 @@ class Conversations:
                 return tuple(map(envelope.unpack, envelope.decode(stored.payload).events))
         return None
 
+    async def command_id(self, project: str, conversation_id: str, beginning: str) -> str:
+        """The first command id in the log that begins so; empty if there is none."""
+        for stored in await self._journal.read(project, conversation_id, after=0):
+            if stored.message_id.startswith(beginning):
+                return stored.message_id
+        return ""
+
     async def _attempt(
         self,
         project: str,

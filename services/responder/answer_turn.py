@@ -47,6 +47,17 @@ class TakenElsewhere(Exception):
     """A request for a turn that another request, not yet acknowledged, has already begun."""
 
 
+class DeliveredBefore(Exception):
+    """A request whose turn is in the log, though the queue knows of no earlier delivery.
+
+    The queue counts deliveries less strictly than it keeps requests: killed, it forgets the latest.
+    """
+
+
+class StillRunning(Exception):
+    """A request whose earlier delivery is still worked on by this process."""
+
+
 class TurnAnswerer:
     """Answers turn requests with one model, over one log."""
 
@@ -68,24 +79,32 @@ class TurnAnswerer:
         request: TurnRequest,
         deltas: Deltas,
         *,
+        place: int,
         first: bool = False,
         told_before: int = 0,
     ) -> Outcome:
         """Run a turn whose every step is in the log.
 
-        ``first``: the request was never delivered before. ``told_before`` counts the events of an
+        ``place`` is the request's sequence on the queue. ``first``: it was never delivered before,
+        as far as the queue knows. ``told_before`` counts the events of an
         earlier attempt that may have reached a client: once they hold some of an answer, a second
         one could not be told after them. Raises `AttemptSuperseded` when another worker has the
-        turn, and `TakenElsewhere` when another request has.
+        turn, `TakenElsewhere` when another request has, `StillRunning` when this worker has it, and
+        `DeliveredBefore` when ``first`` is not so.
         """
         try:
             mint = ids.minting_items(request.conversation_id)
             asked = await self._reader.read(project, request, mint, first=first)
             async with self._lane(asked):
-                return await self._answer(asked, deltas, first=first, told_before=told_before)
+                return await self._answer(
+                    asked, deltas, place=place, first=first, told_before=told_before
+                )
         except AttemptSuperseded:
             raise
         except ApiError as refused:
+            if first and await self._known(project, request):
+                # What has become of the conversation since is no reason to refuse it now.
+                raise DeliveredBefore(request.response_id) from refused
             return refusal(refused)
 
     async def answer_unstored(self, project: str, request: TurnRequest, deltas: Deltas) -> Outcome:
@@ -161,10 +180,15 @@ class TurnAnswerer:
             why,
         )
 
+    async def _known(self, project: str, request: TurnRequest) -> bool:
+        state = (await self._conversations.load(project, request.conversation_id)).state
+        running = state.turn_running(request.response_id)
+        return running is not None or state.turns.get(request.response_id) is not None
+
     async def _answer(
-        self, asked: Asked, deltas: Deltas, *, first: bool, told_before: int
+        self, asked: Asked, deltas: Deltas, *, place: int, first: bool, told_before: int
     ) -> Outcome:
-        granted = await self._admitted(asked, first=first)
+        granted = await self._admitted(asked, place=place, first=first)
         state, response_id = granted.state, asked.request.response_id
         turn = state.turn_running(response_id)
         relay = Relay(ids.minting_items(asked.request.conversation_id), number=told_before)
@@ -174,9 +198,7 @@ class TurnAnswerer:
             assert ended is not None
             return self._told(asked, ended, relay, sequence=granted.sequence)
         if not granted.events:
-            if first:
-                # The same request came twice: whoever took the other one goes on with it.
-                raise TakenElsewhere(response_id)
+            await self._check_delivery(asked, place=place, first=first)
             if told_before > (BACKGROUND_OPENING if turn.background else 0):
                 return await self._fail(asked, turn, relay, "The answer was interrupted.")
             state, turn = await self._taken_over(asked, turn)
@@ -188,7 +210,24 @@ class TurnAnswerer:
             await deltas.flush()
         return await self._run(asked, state, turn, relay, deltas)
 
-    async def _admitted(self, asked: Asked, *, first: bool) -> Granted:
+    async def _check_delivery(self, asked: Asked, *, place: int, first: bool) -> None:
+        """Raise unless this delivery is to take over a turn that runs."""
+        response_id = asked.request.response_id
+        conversation_id = asked.request.conversation_id
+        admission = await self._conversations.command_id(
+            asked.project, conversation_id, f"{response_id}.requested."
+        )
+        ours = _admission_id(response_id, place)
+        # Admissions of older releases do not name their request.
+        if admission.count(".") == ours.count(".") and not admission.startswith(ours):
+            # The same request came twice: whoever took the other one goes on with it.
+            raise TakenElsewhere(response_id)
+        if self._calls.running(asked.project, response_id):
+            raise StillRunning(response_id)
+        if first:
+            raise DeliveredBefore(response_id)
+
+    async def _admitted(self, asked: Asked, *, place: int, first: bool) -> Granted:
         request, create = asked.request, asked.create
         alone = create.conversation is None and create.previous_response_id is None
 
@@ -198,7 +237,7 @@ class TurnAnswerer:
                 request.conversation_id,
                 asked.admission(),
                 # Each delivery has its own: who finds another's admission has to take over.
-                command_id=f"{request.response_id}.requested.{ids.unique()}",
+                command_id=_admission_id(request.response_id, place) + ids.unique(),
                 fresh=first and alone,
             )
 
@@ -316,6 +355,11 @@ class TurnAnswerer:
         conversation_id = asked.request.conversation_id
         streamed = asked.create.stream
         return end_of(turn, relay, conversation_id, sequence=sequence, streamed=streamed)
+
+
+def _admission_id(response_id: str, place: int) -> str:
+    """What ids of all deliveries of one request begin with."""
+    return f"{response_id}.requested.{place}."
 
 
 def _end_id(command: commands.CompleteTurn | commands.FailTurn | commands.CancelTurn) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import msgspec
 import nats.errors
@@ -29,7 +29,12 @@ from services.journal.keys import content_key
 from services.model.connect import model as connect_model
 from services.model.intake import Intake
 from services.model.tokenizer import Tokenizer
-from services.responder.answer_turn import TakenElsewhere, TurnAnswerer
+from services.responder.answer_turn import (
+    DeliveredBefore,
+    StillRunning,
+    TakenElsewhere,
+    TurnAnswerer,
+)
 from services.responder.ask_model import ModelAsker
 from services.responder.compact_in_turn import TurnSummariser
 from services.responder.outbox import Outbox
@@ -76,6 +81,10 @@ class Responder:
         except TakenElsewhere:
             log.info("turn.repeated", response_id=request.response_id)
             await message.ack()
+            return
+        except StillRunning:
+            # The earlier delivery shows life, and is acked, for this one as well.
+            log.info("turn.still_running", response_id=request.response_id)
             return
         except JournalUnavailable as error:
             log.warning("turn.delayed", response_id=request.response_id, error=str(error))
@@ -136,9 +145,13 @@ class Responder:
         *,
         delivered: int,
     ) -> Outcome:
-        told_before = 0
-        if delivered > 1:
-            told_before = await self._deltas.told(project, request.response_id)
+        place = message.raw_message.metadata.sequence.stream
+        if delivered == 1:
+            with suppress(DeliveredBefore):
+                return await self._answerer.answer(
+                    project, request, outbox, place=place, first=True
+                )
+        told_before = await self._deltas.told(project, request.response_id)
         if delivered > self._settings.turn_attempts_max:
             given_up = await self._answerer.give_up(
                 project, request, "Too many attempts failed.", told_before=told_before
@@ -146,7 +159,7 @@ class Responder:
             await self._park(message, "attempts")
             return given_up
         return await self._answerer.answer(
-            project, request, outbox, first=delivered == 1, told_before=told_before
+            project, request, outbox, place=place, told_before=told_before
         )
 
     async def _park(self, message: NatsMessage, reason: str) -> None:

@@ -30,8 +30,13 @@ class RunningCalls:
                 raise Stopped from None
             raise
         finally:
-            del self._tasks[key]
-            self._stopped.discard(key)
+            if self._tasks.get(key) is task:
+                del self._tasks[key]
+                self._stopped.discard(key)
+
+    def running(self, project: str, response_id: str) -> bool:
+        """Whether there is a call for a response."""
+        return (project, response_id) in self._tasks
 
     def stop(self, project: str, response_id: str) -> bool:
         """Stop a call; false if it does not run here."""

@@ -126,7 +126,7 @@ async def turn(url: str, told: Told, **body: object) -> Outcome:
         body=msgspec.Raw(json.dumps({"model": "m", **body}).encode()),
     )
     outcome = (
-        await answerer.answer(project="default", request=request, deltas=told, first=True)
+        await answerer.answer(project="default", request=request, deltas=told, place=1, first=True)
         if body.get("store", True)
         else await answerer.answer_unstored("default", request, told)
     )
