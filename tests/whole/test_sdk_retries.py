@@ -99,6 +99,18 @@ def test_a_turn_that_outlasts_the_clients_patience_is_run_once(shared: Running):
         assert len(hasty.conversations.items.list(conversation).data) == 2
 
 
+def test_a_turn_whose_refusal_was_lost_is_refused_again(shared: Running, client: OpenAI):
+    with shared.client() as other:
+        conversation = other.conversations.create().id
+        running = other.responses.create(
+            model=MODEL, input="[[delay 20]] Hi", conversation=conversation, background=True
+        )
+        with pytest.raises(BadRequestError) as refused:
+            client.responses.create(model=MODEL, input="lost refusal", conversation=conversation)
+        assert refused.value.code == "conversation_locked"
+        other.responses.cancel(running.id)
+
+
 def test_a_turn_in_the_background_whose_answer_was_lost_is_run_once(
     shared: Running, client: OpenAI, lossy: Lossy
 ):
