@@ -63,6 +63,7 @@ class Listener:
         self._kept = kept
         self._heard: list[Msg] = []
         self._something = asyncio.Event()
+        self._said = False
         self.number = number
         self.context: bytes | None = None
 
@@ -113,9 +114,8 @@ class Listener:
         turn = loaded.state.turns.get(self._response_id)
         if turn is None:
             return None
-        told = joined(
-            await self._kept.deltas.read(self._project, self._response_id), number=self.number
-        )
+        kept = await self._kept.deltas.read(self._project, self._response_id)
+        told = joined(kept, number=self.number, said=self._said)
         payload, self.number = told.payload, told.number
         if not told.end and turn.streamed and not told.number:
             payload = b"".join(retold(turn, conversation_id=conversation_id))
@@ -124,17 +124,18 @@ class Listener:
         return Told(payload=payload, end=True, sequence=loaded.sequence)
 
     async def _joined(self, heard: list[Msg]) -> Told:
-        told = joined(heard, number=self.number)
+        told = joined(heard, number=self.number, said=self._said)
         if told.rest and self._kept is not None:
             # The connection was away for a while, or we came late.
             kept = await self._kept.deltas.read(self._project, self._response_id)
-            told = joined([*kept, *heard], number=self.number)
+            told = joined([*kept, *heard], number=self.number, said=self._said)
         payload = told.payload
         if told.rest:
             log.warning("deltas.lost", response_id=self._response_id, number=told.number)
-            told = joined(told.rest, number=first(told.rest[0]))
+            told = joined(told.rest, number=first(told.rest[0]), said=self._said or bool(payload))
             payload += told.payload
         self.number = told.number
+        self._said = self._said or bool(payload)
         return Told(payload=payload, end=told.end, sequence=told.sequence)
 
 

@@ -69,8 +69,12 @@ class Joined(msgspec.Struct, frozen=True, kw_only=True):
     rest: tuple[Msg, ...] = ()
 
 
-def joined(messages: Iterable[Msg], *, number: int) -> Joined:
-    """The events from ``number`` on; an end told twice, by two deliveries, is still one end."""
+def joined(messages: Iterable[Msg], *, number: int, said: bool = False) -> Joined:
+    """The events from ``number`` on; an end told twice, by two deliveries, is still one end.
+
+    ``said``: whoever is told this was told what comes before as well. An end that was numbered by
+    someone who knew of fewer events then comes behind them all the same.
+    """
     payloads: list[bytes] = []
     waiting = tuple(messages)
     for index, message in enumerate(waiting):
@@ -87,7 +91,16 @@ def joined(messages: Iterable[Msg], *, number: int) -> Joined:
                 fresh = b"".join(stream_events.frames(message.data)[number - start :])
             payloads.append(fresh)
             number = after
+        elif kind == deltas.END and (said or payloads):
+            payloads.append(_renumbered(message.data, number))
+            number += 1
         if kind == deltas.END:
             sequence = int(headers.get(deltas.SEQUENCE_HEADER, "0"))
             return Joined(payload=b"".join(payloads), number=number, end=True, sequence=sequence)
     return Joined(payload=b"".join(payloads), number=number)
+
+
+def _renumbered(payload: bytes, number: int) -> bytes:
+    terminal = stream_events.frames(payload)[-1]
+    name = terminal.partition(b"\n")[0].removeprefix(b"event: ").decode()
+    return stream_events.lifecycle(name, stream_events.response_in(terminal), number)

@@ -37,6 +37,19 @@ def test_what_is_told_twice_is_joined_once():
     assert (got.payload, got.number, got.end) == (frames(0, 6), 6, True)
 
 
+@pytest.mark.parametrize("begun", [b"", stream_events.lifecycle("response.created", b"{}", 0)])
+def test_an_end_that_knew_of_fewer_events_comes_behind_them(begun):
+    failed = stream_events.lifecycle("response.failed", b'{"id":1}', 1)
+    short = told(0 if begun else 1, 0, deltas.END, **{deltas.SEQUENCE_HEADER: "42"})
+    short.data = begun + failed
+    behind = stream_events.lifecycle("response.failed", b'{"id":1}', 4)
+    got = joined([told(0, 4), short], number=0)
+    assert (got.payload, got.number, got.end) == (frames(0, 4) + behind, 5, True)
+    assert joined([short], number=4, said=True).payload == behind
+    # Who says that he knows more than there is has no more to hear.
+    assert joined([short], number=4).payload == b""
+
+
 def test_what_comes_behind_a_gap_is_not_joined():
     late = told(5, 1)
     got = joined([told(0, 2), late, end(6)], number=0)
