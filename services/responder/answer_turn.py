@@ -163,22 +163,18 @@ class TurnAnswerer:
     async def give_up(
         self, project: str, request: TurnRequest, why: str, *, told_before: int
     ) -> Outcome:
-        """End a turn that has been tried too often, admitted or not."""
+        """End a turn that has been tried too often, unless it was never admitted or has ended."""
         loaded = await self._conversations.load(project, request.conversation_id)
-        turn = loaded.state.turn_running(request.response_id)
+        running = loaded.state.turn_running(request.response_id)
+        turn = running or loaded.state.turns.get(request.response_id)
         if turn is None:
             return refusal(ServerFault(why))
-        return await self._fail(
-            Asked(
-                project=project,
-                request=request,
-                create=read_create(bytes(request.body), strict=False, generate=request.generate),
-                items=turn.input,
-            ),
-            turn,
-            Relay(ids.item_id, number=told_before),
-            why,
-        )
+        create = read_create(bytes(request.body), strict=False, generate=request.generate)
+        asked = Asked(project=project, request=request, create=create, items=turn.input)
+        relay = Relay(ids.item_id, number=told_before)
+        if running is None:
+            return self._told(asked, turn, relay, sequence=loaded.sequence)
+        return await self._fail(asked, turn, relay, why)
 
     async def _known(self, project: str, request: TurnRequest) -> bool:
         state = (await self._conversations.load(project, request.conversation_id)).state
