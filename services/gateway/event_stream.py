@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from schemas.http import stream_events
 from schemas.http.errors import ApiError, Overloaded
-from services import ids
+from services import clock, ids
 from services.gateway import answers
 from services.gateway.turns import Listener, Told
 
@@ -49,9 +49,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; a refusal that comes first is answered as plain HTTP."""
         async with self._listening as listener:
-            first = await listener.told(wait_s=self._patience.answer_wait_s)
-            if first is None:
-                raise Overloaded("The turn has not begun in time; it goes on.")
+            first = await begun(listener, self._patience)
             if first.refusal is not None:
                 await refused(first)(scope, receive, send)
                 return
@@ -71,6 +69,16 @@ class EventStream(Response):
         if self._obfuscated:
             return stream_events.obfuscated(payload, ids.letters)
         return payload
+
+
+async def begun(listener: Listener, patience: Patience) -> Told:
+    """What a turn says first; silence may also mean that whoever ended it died before telling."""
+    until = clock.monotonic() + patience.answer_wait_s
+    while (left_s := until - clock.monotonic()) > 0:
+        told = await listener.told(wait_s=min(left_s, patience.keep_alive_s))
+        if told is not None:
+            return told
+    raise Overloaded("The turn has not begun in time; it goes on.")
 
 
 def refused(told: Told) -> Response:

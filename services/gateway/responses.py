@@ -25,7 +25,7 @@ from services.conversation.retelling import retold, terminal
 from services.conversation.state import Conversation
 from services.gateway import answers
 from services.gateway.asking import is_stored, overlap_of, turn_request
-from services.gateway.event_stream import HEADERS, EventStream, Patience, refused
+from services.gateway.event_stream import HEADERS, EventStream, Patience, begun, refused
 from services.gateway.identify import project_of
 from services.gateway.repeats import Repeats
 from services.gateway.settings import GatewaySettings
@@ -167,9 +167,7 @@ class ResponseEndpoints:
 
     async def _begun(self, project: str, conversation_id: str, listener: Listener) -> Response:
         """A turn in the background, once it is admitted."""
-        told = await listener.told(wait_s=self._settings.answer_wait_s)
-        if told is None:
-            raise Overloaded("The turn has not begun in time; it goes on.")
+        told = await begun(listener, self._patience)
         if told.refusal is not None:
             return refused(told)
         loaded = await self._conversations.load(project, conversation_id)

@@ -4,14 +4,27 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from nats.aio.client import Client
 
 from schemas import subjects
+from services.conversation import commands
+from services.conversation.decide import Policy
 from services.journal import streams
-from tests.whole.running import MODEL, Running, message, names, until
+from services.journal.conversations import Conversations
+from services.journal.jetstream import JetStreamJournal
+from tests.whole.running import (
+    MODEL,
+    PROJECT,
+    Running,
+    another_gateway,
+    message,
+    names,
+    until,
+)
 
 SLOW = "[[delay 3]]"
 
@@ -79,3 +92,43 @@ def test_a_turn_delivered_again_to_who_works_on_it_is_worked_on_once(wounded: Ru
         assert client.responses.retrieve(response_id).status == "completed"
     assert len(wounded.received_with("twice")) == 1
     assert wounded.events(conversation_id)[1:] == ["turn_requested", "turn_completed"]
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_stream_ends_whose_responder_died_between_the_end_and_the_first_word(
+    wounded: Running, background: bool
+):
+    with wounded.client() as client:
+        conversation_id = client.conversations.create().id
+    text = f"unsaid-{background} [[wait 20]]"
+
+    async def end(client: Client) -> None:
+        """What a responder does last."""
+        conversations = Conversations(JetStreamJournal(client), actor="test", policy=Policy())
+        (turn,) = (await conversations.load(PROJECT, conversation_id)).state.running
+        failed = commands.FailTurn(
+            response_id=turn.id, attempt=1, code="server_error", message="x", items=()
+        )
+        await conversations.grant(PROJECT, conversation_id, failed, command_id=turn.id)
+        js = client.jetstream()
+        await js.purge_stream(subjects.TURN_REQUESTS)
+
+    def streamed(url: str) -> bytes:
+        with wounded.http(url) as http:
+            body = {
+                "model": MODEL,
+                "input": text,
+                "stream": True,
+                "background": background,
+                "conversation": conversation_id,
+            }
+            return http.post("/v1/responses", json=body).content
+
+    with another_gateway(wounded, keep_alive_s="1") as url, ThreadPoolExecutor() as pool:
+        waiting = pool.submit(streamed, url)
+        until(lambda: wounded.received_with(text))
+        wounded.kill("responder")
+        wounded.on_log(end)
+        told = waiting.result(15)
+    assert told.rstrip().split(b"\n\n")[-1].startswith(b"event: response.failed\n")
+    assert ends(wounded, conversation_id) == ["turn_failed"]
