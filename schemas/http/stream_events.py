@@ -9,6 +9,10 @@ from schemas.http.checks import NULL, Fields, first_byte
 OBFUSCATED_LENGTH = 16
 """Text and obfuscation of a delta together are a multiple of this many characters."""
 
+_LINE_ENDS = b"\n\r"
+_LF, _CR = _LINE_ENDS
+"""Single bytes as numbers, which is how they are found fastest."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -27,6 +31,10 @@ _decode_lifecycle = msgspec.json.Decoder(Lifecycle).decode
 
 def frame(name: str, data: bytes) -> bytes:
     """One event on the wire: no ``id:`` or ``retry:`` line, ever (contract 3.1)."""
+    if _LF in data or _CR in data:
+        # Bytes are carried through as a client or an upstream wrote them, perhaps over several
+        # lines. Strings hold no raw line ends, and what stands between values may go.
+        data = data.translate(None, _LINE_ENDS)
     return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
 
 

@@ -22,6 +22,17 @@ def test_a_payload_is_taken_apart_into_its_frames(texts):
     assert stream_events.count(b"".join(made)) == len(made)
 
 
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r", "\n\n"])
+def test_json_that_was_written_in_lines_is_one_line_of_an_event(line_end):
+    tools = json.dumps([{"type": "function", "name": "a\n\rb"}], indent=1)
+    response = '{"tools":' + tools.replace("\n", line_end) + "}"
+    one = stream_events.lifecycle("response.created", response.encode(), 0)
+    name, data, *rest = one.splitlines()
+    assert (name, rest) == (b"event: response.created", [b""])
+    assert json.loads(data.removeprefix(b"data: "))["response"] == json.loads(response)
+    assert stream_events.frames(one + one) == [one, one]
+
+
 @PROPERTY
 @given(st.text(max_size=70))
 def test_padded_deltas_are_a_multiple_of_sixteen_long(text):

@@ -96,6 +96,14 @@ def test_a_stream_is_framed_as_the_contract_says(http: httpx2.Client):
     assert "obfuscation" not in deltas[0]
 
 
+def test_a_request_written_in_lines_is_answered_in_whole_frames(http: httpx2.Client):
+    body = {"model": MODEL, "stream": True, "input": "in lines", "tools": [function("look_up")]}
+    answer = http.post("/v1/responses", content=json.dumps(body, indent=2))
+    first, *_, last = events_of(answer.content)
+    assert first["response"]["tools"] == last["response"]["tools"]
+    assert last["response"]["tools"][0]["name"] == "look_up"
+
+
 def test_what_was_streamed_is_what_is_retrieved_and_what_joins(http: httpx2.Client, client: OpenAI):
     conversation = client.conversations.create()
 
