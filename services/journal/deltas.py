@@ -10,6 +10,9 @@ from schemas import deltas, subjects
 from schemas.http import stream_events
 from services.journal.jetstream import last_of, read_subject
 
+_TELLING = frozenset({deltas.EVENTS, deltas.END})
+"""Kinds of messages that hold events."""
+
 
 class Deltas:
     """Messages of `schemas.deltas`, by the response they are of."""
@@ -46,7 +49,7 @@ def first(message: Msg) -> int:
 
 def following(message: Msg) -> int:
     """Number of the event that follows a message; 0 after a refusal, which holds none."""
-    if _kind(message) not in {deltas.EVENTS, deltas.END}:
+    if _kind(message) not in _TELLING:
         return 0
     return first(message) + stream_events.count(message.data)
 
@@ -80,9 +83,10 @@ def joined(messages: Iterable[Msg], *, number: int, said: bool = False) -> Joine
     for index, message in enumerate(waiting):
         headers = message.headers or {}
         kind = headers.get(deltas.KIND_HEADER)
-        if kind not in {deltas.EVENTS, deltas.END}:
+        if kind not in _TELLING:
             continue
-        start, after = first(message), following(message)
+        start = first(message)
+        after = start + stream_events.count(message.data)
         if start > number:
             return Joined(payload=b"".join(payloads), number=number, rest=waiting[index:])
         if after > number:

@@ -13,6 +13,7 @@ from schemas.http.responses import Usage
 from services.model import Answer, Call, ModelUnavailable, rendering, upstream_events
 from services.model.refusals import words
 from services.model.upstream import UNREADABLE, Upstream, decode_error, drain, failed
+from services.model.upstream_events import Beginning, Dropped, End, Failure
 from services.sealing import Sealer
 
 log = structlog.get_logger()
@@ -89,18 +90,15 @@ class ResponsesEndpoint:
         body = self._body(call, stream=True)
         async with aclosing(self._upstream.stream("/responses", body)) as events:
             async for data in events:
-                try:
-                    event = upstream_events.read(data)
-                    answer = _ending(event, call)
-                except UNREADABLE as error:
-                    raise decode_error(error) from error
-                if answer is not None:
+                event = _read(data, call)
+                if isinstance(event, dict):
+                    yield event
+                elif isinstance(event, Answer):
+                    answer = event
                     await drain(events)
                     break
-                if isinstance(event, upstream_events.Dropped):
+                elif isinstance(event, Dropped):
                     dropped[event.type[:TYPE_LENGTH_MAX]] += 1
-                elif isinstance(event, dict):
-                    yield event
             else:
                 raise ModelUnavailable("The model's answer broke off.")
         if dropped:
@@ -131,14 +129,22 @@ class ResponsesEndpoint:
         return _encode(body)
 
 
-def _ending(event: object, call: Call) -> Answer | None:
-    """The answer that an event ends the stream with."""
-    if isinstance(event, upstream_events.End):
-        return _answer(_response(event.response), call)
-    if isinstance(event, upstream_events.Failure):
-        message = event.message or "The model reported an error."
-        return failed(call, code=event.code, message=message)
-    return None
+def _read(data: str, call: Call) -> Fields | Answer | Beginning | Dropped:
+    """One event of a stream; the one that ends it as the answer."""
+    try:
+        event = upstream_events.read(data)
+        match event:
+            case dict():
+                return event
+            case End():
+                return _answer(_response(event.response), call)
+            case Failure():
+                message = event.message or "The model reported an error."
+                return failed(call, code=event.code, message=message)
+            case _:
+                return event
+    except UNREADABLE as error:
+        raise decode_error(error) from error
 
 
 def _answer(response: _Response, call: Call) -> Answer:
