@@ -25,6 +25,8 @@ class ApiError(Exception):
 
     status: ClassVar[int] = 400
     type: ClassVar[str] = "invalid_request_error"
+    retry_after_s: ClassVar[int | None] = None
+    """Seconds after which the same may be asked again, where that makes sense."""
     param: str | None = None
     code: str | None = None
 
@@ -68,6 +70,7 @@ class Overloaded(ApiError):
 
     status = 503
     type = "server_error"
+    retry_after_s = 1
 
 
 class ServerFault(ApiError):

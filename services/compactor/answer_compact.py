@@ -60,14 +60,8 @@ class CompactAnswerer:
             asked = _decode(payload)
             window = read_compact(bytes(asked.body), strict=False)
             compacted = await self._compactor.compact(asked.project, window)
-        except ApiError as refused:
+        except (ApiError, ModelRefused) as refused:
             return _refusal(refused)
-        except ModelRefused as refused:
-            return CompactAnswer(
-                body=msgspec.Raw(refused.body()),
-                status=refused.status,
-                retry_after_s=refused.retry_after_s,
-            )
         except ModelUnavailable as error:
             return _refusal(Overloaded(str(error)))
         except JournalUnavailable:
@@ -79,10 +73,11 @@ class CompactAnswerer:
         return CompactAnswer(body=msgspec.Raw(_encode(compacted)))
 
 
-def _refusal(refused: ApiError) -> CompactAnswer:
-    after = 1 if isinstance(refused, Overloaded) else None
+def _refusal(refused: ApiError | ModelRefused) -> CompactAnswer:
     return CompactAnswer(
-        body=msgspec.Raw(refused.body()), status=refused.status, retry_after_s=after
+        body=msgspec.Raw(refused.body()),
+        status=refused.status,
+        retry_after_s=refused.retry_after_s,
     )
 
 

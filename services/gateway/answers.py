@@ -46,9 +46,19 @@ def check_size(size: int, *, bytes_max: int) -> None:
         )
 
 
-def raw(body: bytes, *, sequence: int | None = None, status: int = 200) -> Response:
+def raw(
+    body: bytes,
+    *,
+    sequence: int | None = None,
+    status: int = 200,
+    retry_after_s: int | None = None,
+) -> Response:
     """JSON that is already encoded; ``sequence`` says at which commit the answer stands."""
-    headers = None if sequence is None else {SEQUENCE_HEADER: str(sequence)}
+    headers: dict[str, str] = {}
+    if sequence is not None:
+        headers[SEQUENCE_HEADER] = str(sequence)
+    if retry_after_s is not None:
+        headers["Retry-After"] = str(retry_after_s)
     return Response(body, status, headers, media_type="application/json")
 
 
@@ -68,14 +78,6 @@ def page(items: Sequence[Item], *, has_more: bool, sequence: int) -> Response:
     return json(body, sequence=sequence)
 
 
-def error(fault: ApiError, *, retry_after_s: int | None = None) -> Response:
-    """The contract's error body with its status."""
-    answer = raw(fault.body(), status=fault.status)
-    if retry_after_s is not None:
-        answer.headers["Retry-After"] = str(retry_after_s)
-    return answer
-
-
 def refusal_of(fault: Exception) -> ApiError:
     """What a caller is told of a fault; a mistake of ours in one sentence."""
     match fault:
@@ -91,15 +93,10 @@ def refusal_of(fault: Exception) -> ApiError:
             )
 
 
-def retry_after_s(refused: ApiError) -> int | None:
-    """Seconds after which a refused request may be sent again, where that makes sense."""
-    return 1 if isinstance(refused, Overloaded) else None
-
-
 async def on_fault(_request: Request, fault: Exception) -> Response:
     """A request that is not answered as it was meant to be."""
     refused = refusal_of(fault)
-    return error(refused, retry_after_s=retry_after_s(refused))
+    return raw(refused.body(), status=refused.status, retry_after_s=refused.retry_after_s)
 
 
 async def on_client_gone(_request: Request, _fault: Exception) -> Response:

@@ -30,9 +30,8 @@ async def _passed_on(asked: Awaitable[bytes]) -> Response:
     try:
         return answers.raw(await asked)
     except ModelRefused as refused:
-        answer = answers.raw(refused.body(), status=refused.status)
-        if refused.retry_after_s is not None:
-            answer.headers["Retry-After"] = str(refused.retry_after_s)
-        return answer
+        return answers.raw(
+            refused.body(), status=refused.status, retry_after_s=refused.retry_after_s
+        )
     except ModelUnavailable as error:
         raise Overloaded(str(error)) from error

@@ -39,10 +39,7 @@ class CompactEndpoint:
         read_compact(payload, strict=self._settings.strict)
         asked = Compact(project=project_of(request), body=msgspec.Raw(payload))
         told = await self._asked(_encode(asked))
-        answer = answers.raw(bytes(told.body), status=told.status)
-        if told.retry_after_s is not None:
-            answer.headers["Retry-After"] = str(told.retry_after_s)
-        return answer
+        return answers.raw(bytes(told.body), status=told.status, retry_after_s=told.retry_after_s)
 
     async def _asked(self, question: bytes) -> CompactAnswer:
         inbox = self._client.new_inbox()

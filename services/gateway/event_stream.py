@@ -83,7 +83,5 @@ async def begun(listener: Listener, patience: Patience) -> Told:
 
 def refused(told: Told) -> Response:
     """The error body a turn came to."""
-    answer = answers.raw(told.payload, status=told.refusal or ApiError.status)
-    if told.retry_after_s is not None:
-        answer.headers["Retry-After"] = str(told.retry_after_s)
-    return answer
+    status = told.refusal or ApiError.status
+    return answers.raw(told.payload, status=status, retry_after_s=told.retry_after_s)

@@ -173,7 +173,7 @@ class _Connection:
         frame = websocket.refusal(
             refused.body(),
             status=refused.status,
-            retry_after_s=answers.retry_after_s(refused),
+            retry_after_s=refused.retry_after_s,
             stream_id=stream_id,
         )
         await self._send(frame)

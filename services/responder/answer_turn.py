@@ -34,7 +34,6 @@ from services.responder.outcome import (
     end_of,
     error_code,
     refusal,
-    refused_by_model,
     told,
 )
 from services.responder.read_request import RequestReader
@@ -124,7 +123,7 @@ class TurnAnswerer:
             output = self._intake.output(relay.output(answer))
         except ModelRefused as refused:
             if not relay.number:
-                return refused_by_model(refused)
+                return refusal(refused)
             # A summary was told of already.
             answer = _failed(refused.message, turn, code=error_code(refused))
             output = self._partial(relay)
@@ -267,7 +266,7 @@ class TurnAnswerer:
         except ModelRefused as refused:
             told_of = turn.background or relay.number
             failed = await self._fail(asked, turn, relay, refused.message, code=error_code(refused))
-            return failed if told_of else refused_by_model(refused)
+            return failed if told_of else refusal(refused)
         except (ModelUnavailable, msgspec.MsgspecError) as error:
             return await self._fail(asked, turn, relay, told(error))
         if answer.status == "failed":

@@ -83,13 +83,8 @@ def end_of(turn: Turn, relay: Relay, conversation_id: str, *, sequence: int, str
     )
 
 
-def refusal(refused: ApiError) -> Refusal:
-    """What the rules or the contract refuse."""
-    return Refusal(body=refused.body(), status=refused.status)
-
-
-def refused_by_model(refused: ModelRefused) -> Refusal:
-    """What the upstream refuses, in its words."""
+def refusal(refused: ApiError | ModelRefused) -> Refusal:
+    """What the rules or the contract refuse, or the upstream in its words."""
     return Refusal(body=refused.body(), status=refused.status, retry_after_s=refused.retry_after_s)
 
 
