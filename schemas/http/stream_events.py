@@ -43,6 +43,12 @@ def lifecycle(name: str, response: bytes, sequence_number: int) -> bytes:
     return frame(name, _encode(Lifecycle(name, msgspec.Raw(response), sequence_number)))
 
 
+def terminal(status: str, response: bytes, sequence_number: int) -> bytes:
+    """The frame a stream ends with; there is none for ``cancelled``, which ends as failed."""
+    name = status if status in {"completed", "incomplete"} else "failed"
+    return lifecycle(f"response.{name}", response, sequence_number)
+
+
 def count(payload: bytes) -> int:
     """How many events are framed in a payload."""
     return payload.count(b"\ndata: ")

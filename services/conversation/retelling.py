@@ -32,13 +32,9 @@ def opening(turn: Turn, *, status: str) -> Turn:
 
 
 def terminal(turn: Turn, *, conversation_id: str, number: int) -> bytes:
-    """The frame of the one event an ended turn ends with.
-
-    There is none for ``cancelled`` in the contract: it ends as failed.
-    """
-    name = turn.status if turn.answered else "failed"
-    return stream_events.lifecycle(
-        f"response.{name}", render(turn, conversation_id=conversation_id), number
+    """The frame of the one event an ended turn ends with."""
+    return stream_events.terminal(
+        turn.status, render(turn, conversation_id=conversation_id), number
     )
 
 

@@ -56,9 +56,10 @@ class Relay:
         return self._lifecycle("response.in_progress", response)
 
     def ended(self, status: str, response: bytes) -> bytes:
-        """The one terminal event; there is none for ``cancelled``, it ends as failed."""
-        name = status if status in {"completed", "incomplete"} else "failed"
-        return self._lifecycle(f"response.{name}", response)
+        """The one terminal event."""
+        frame = stream_events.terminal(status, response, self.number)
+        self.number += 1
+        return frame
 
     def frame(self, event: Fields) -> bytes:
         """One event of the upstream, which becomes ours; preceded by what has to come first."""
