@@ -31,7 +31,7 @@ def render(turn: Turn, *, conversation_id: str) -> bytes:
         id=turn.id,
         created_at=_seconds(turn.requested_at),
         status=turn.status,
-        background=turn.background,
+        background=checks.plain(parameters.get("background", checks.NULL)) is True,
         completed_at=_seconds(turn.ended_at) if turn.ended_at and completed else None,
         conversation=ConversationReference(conversation_id) if turn.on_line else None,
         error=ResponseError(turn.error_code, turn.error_message or "") if turn.error_code else None,

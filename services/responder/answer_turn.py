@@ -194,10 +194,10 @@ class TurnAnswerer:
             return self._told(asked, ended, relay, sequence=granted.sequence)
         if not granted.events:
             await self._check_delivery(asked, place=place, first=first)
-            if told_before > (BACKGROUND_OPENING if turn.background else 0):
+            if told_before > (BACKGROUND_OPENING if asked.create.background else 0):
                 return await self._fail(asked, turn, relay, "The answer was interrupted.")
             state, turn = await self._taken_over(asked, turn)
-        if turn.background and not relay.number:
+        if asked.create.background and not relay.number:
             queued = msgspec.structs.replace(turn, status="queued")
             frame = relay.queued(render(queued, conversation_id=asked.request.conversation_id))
             await deltas.put(frame, number=0)
@@ -264,7 +264,7 @@ class TurnAnswerer:
         except Stopped:
             return await self._cancel(asked, turn, relay)
         except ModelRefused as refused:
-            told_of = turn.background or relay.number
+            told_of = asked.create.background or relay.number
             failed = await self._fail(asked, turn, relay, refused.message, code=error_code(refused))
             return failed if told_of else refusal(refused)
         except (ModelUnavailable, msgspec.MsgspecError) as error:

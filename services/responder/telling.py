@@ -49,7 +49,7 @@ class Telling:
             return
         number = self._relay.number
         response = render(self._turn, conversation_id=self._asked.request.conversation_id)
-        begun = self._relay.begun if self._turn.background else self._relay.opened
+        begun = self._relay.begun if self._asked.create.background else self._relay.opened
         await self._deltas.put(begun(response), number=number)
 
     async def event(self, event: Fields) -> None:
