@@ -35,6 +35,8 @@ INCLUDABLE = (
 
 NULL = msgspec.Raw(b"null")
 
+_NESTING = (dict, list)
+"""A tuple: a union would be made anew for every value of a body."""
 _INTEGER = re.compile(r"-?[0-9]{1,400}")
 _NAME = re.compile("[a-zA-Z0-9_-]+")
 
@@ -74,7 +76,7 @@ def _nested_too_deep(value: Any) -> bool:
             inner
             for outer in level
             for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
+            if isinstance(inner, _NESTING)
         ]
         if not level:
             return False

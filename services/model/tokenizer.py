@@ -109,7 +109,7 @@ def pieces(value: Any) -> Iterator[str | int]:
                 yield current
         elif key in _UNREAD:
             continue
-        elif isinstance(current, dict | list) and key in _WHOLE:
+        elif key in _WHOLE and isinstance(current, dict | list):
             yield _encode(current).decode()
         elif isinstance(current, list):
             waiting.extend((key, inner) for inner in reversed(current))
