@@ -97,7 +97,6 @@ class ModelAsker:
             return await self._model.complete(call)
         async with aclosing(self._model.stream(call)) as events:
             async for event in events:
-                await telling.open()
                 if isinstance(event, Answer):
                     await telling.closed(event)
                     # What was said leaves before the log is made to sync its end.

@@ -36,24 +36,10 @@ class Telling:
         self._compacting = False
         self.streamed = asked.create.stream
 
-    async def open(self) -> None:
-        """Begin; twice is once.
-
-        Called when it is certain that the upstream answers: an error until here is plain HTTP.
-        """
-        if self._open or not self.streamed:
-            return
-        self._open = True
-        if self._relay.number == BACKGROUND_OPENING:
-            # An earlier attempt has got as far as this.
-            return
-        number = self._relay.number
-        response = render(self._turn, conversation_id=self._asked.request.conversation_id)
-        begun = self._relay.begun if self._asked.create.background else self._relay.opened
-        await self._deltas.put(begun(response), number=number)
-
     async def event(self, event: Fields) -> None:
         """One event of the upstream."""
+        if not self._open:
+            await self._begin()
         number = self._relay.number
         await self._deltas.put(self._relay.frame(event), number=number)
 
@@ -61,7 +47,8 @@ class Telling:
         """A summary is being made, to be the item with this id."""
         if not self.streamed:
             return
-        await self.open()
+        if not self._open:
+            await self._begin()
         self._compacting = True
         number = self._relay.number
         await self._deltas.put(self._relay.compacting(item_id), number=number)
@@ -78,6 +65,8 @@ class Telling:
 
     async def closed(self, answer: Answer) -> None:
         """What the upstream left out of its stream, before its answer counts."""
+        if not self._open:
+            await self._begin()
         number = self._relay.number
         if frames := self._relay.closed(answer):
             await self._deltas.put(frames, number=number)
@@ -85,3 +74,14 @@ class Telling:
     async def flush(self) -> None:
         """Send what waits."""
         await self._deltas.flush()
+
+    async def _begin(self) -> None:
+        # Put off until something is sure to be told: an error until here is plain HTTP.
+        self._open = True
+        if self._relay.number == BACKGROUND_OPENING:
+            # An earlier attempt has got as far as this.
+            return
+        number = self._relay.number
+        response = render(self._turn, conversation_id=self._asked.request.conversation_id)
+        begun = self._relay.begun if self._asked.create.background else self._relay.opened
+        await self._deltas.put(begun(response), number=number)
