@@ -99,7 +99,9 @@ def test_a_turn_that_outlasts_the_clients_patience_is_run_once(shared: Running):
         assert len(hasty.conversations.items.list(conversation).data) == 2
 
 
-def test_a_turn_whose_refusal_is_lost_while_another_runs_is_refused_again(shared: Running, client: OpenAI):
+def test_a_turn_whose_refusal_is_lost_while_another_runs_is_refused_again(
+    shared: Running, client: OpenAI
+):
     with shared.client() as other:
         conversation = other.conversations.create().id
         running = other.responses.create(
