@@ -209,6 +209,13 @@ CHANNELS: dict[str, Channel] = {
         messages=(Message(name="cancel", says="Says nothing.", payload=shapes.ANY),),
         reply=Message(name="cancelling", says="Says nothing but that it runs.", payload=shapes.ANY),
     ),
+    "running": Channel(
+        address=subjects.running("{project}", "{response_id}"),
+        says="Asks whether a turn of which nothing is stored still runs anywhere.",
+        does="receive",
+        messages=(Message(name="running_question", says="Says nothing.", payload=shapes.ANY),),
+        reply=Message(name="running", says="Says nothing but that it runs.", payload=shapes.ANY),
+    ),
     "parked": Channel(
         address=subjects.parked("{stream}", "{reason}"),
         says="Messages that failed for good.",

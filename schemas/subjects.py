@@ -20,6 +20,7 @@ ALL_DELTAS = "delta.>"
 ALL_PARKED = "parked.>"
 ALL_REPEATS = "repeat.>"
 ALL_CANCELS = "cancel.*.*"
+ALL_RUNNING = "running.*.*"
 
 RESPONDER = "responder"
 """Durable consumer of TURN_REQUESTS and queue group of unstored turn requests."""
@@ -78,6 +79,17 @@ def delta_unstored(project: str, response_id: str) -> str:
 def cancel(project: str, response_id: str) -> str:
     """Subject on which whoever runs a turn is asked to end it; captured by no stream."""
     return f"cancel.{project}.{response_id}"
+
+
+def running(project: str, response_id: str) -> str:
+    """Subject on which whoever runs a turn that is not stored says that it does."""
+    return f"running.{project}.{response_id}"
+
+
+def running_parts(subject: str) -> tuple[str, str]:
+    """Project and response id of such a question's subject."""
+    _, project, response_id = subject.split(".")
+    return project, response_id
 
 
 def cancel_parts(subject: str) -> tuple[str, str]:

@@ -1,8 +1,9 @@
 """Asks for turns on the queue, listens to what becomes of them, and ends them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import msgspec
 import nats.errors
@@ -18,10 +19,12 @@ from schemas.turn_requests import TurnRequest
 from services.conversation.retelling import retold, terminal
 from services.journal import JournalUnavailable
 from services.journal.conversations import Conversations
-from services.journal.deltas import Deltas, first, joined
+from services.journal.deltas import Deltas, first, is_refusal, joined
 from services.journal.jetstream import MESSAGE_ID
 
 _NO_RESPONDER = "503"
+RUNNING_WAIT_S = 1.0
+"""Seconds in which a responder says that it runs a turn that has fallen silent."""
 CANCEL_WAIT_S = 1.0
 """Seconds in which a responder says that it runs the turn to be cancelled."""
 
@@ -56,11 +59,20 @@ class Listener:
     is to be sent of it, as bytes, where that was asked for: it is there before the end is told.
     """
 
-    def __init__(self, project: str, response_id: str, kept: Kept | None, *, number: int) -> None:
-        """``kept`` is there for turns that are stored."""
+    def __init__(
+        self,
+        project: str,
+        response_id: str,
+        kept: Kept | None,
+        *,
+        number: int,
+        runs: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        """``kept`` is there for turns that are stored; for others, ``runs`` says if they go on."""
         self._project = project
         self._response_id = response_id
         self._kept = kept
+        self._runs = runs
         self._heard: list[Msg] = []
         self._something = asyncio.Event()
         self._said = False
@@ -89,7 +101,7 @@ class Listener:
         except TimeoutError:
             # If the log cannot tell now, it is asked again after the next silence.
             with suppress(JournalUnavailable):
-                return await self._ended()
+                return await self._after_silence()
             return None
         self._something.clear()
         heard, self._heard = self._heard, []
@@ -106,15 +118,20 @@ class Listener:
                     pass
         return await self._joined(heard)
 
-    async def _ended(self) -> Told | None:
+    async def _after_silence(self) -> Told | None:
         conversation_id = id_forms.conversation_of(self._response_id)
         if self._kept is None or conversation_id is None:
+            if self._runs is not None and not await self._runs():
+                raise Overloaded("The turn was lost with the process that ran it. Please retry.")
             return None
         loaded = await self._kept.conversations.load(self._project, conversation_id)
         turn = loaded.state.turns.get(self._response_id)
-        if turn is None:
+        if turn is None and loaded.state.turn_running(self._response_id) is not None:
             return None
         kept = await self._kept.deltas.read(self._project, self._response_id)
+        if turn is None:
+            # Refused, perhaps, while the connection was away.
+            return next((_refusal(message) for message in kept if is_refusal(message)), None)
         told = joined(kept, number=self.number, said=self._said)
         payload, self.number = told.payload, told.number
         if not told.end and turn.streamed and not told.number:
@@ -172,10 +189,14 @@ class Turns:
         """
         named = subjects.delta if stored else subjects.delta_unstored
         subject = named(project, request.response_id)
-        kept = self._kept if stored else None
-        async with self._listening(
-            Listener(project, request.response_id, kept, number=0), subject
-        ) as listener:
+        listener = Listener(
+            project,
+            request.response_id,
+            self._kept if stored else None,
+            number=0,
+            runs=None if stored else partial(self._runs, project, request.response_id),
+        )
+        async with self._listening(listener, subject):
             if stored:
                 if await self._store(project, request):
                     # It may have been answered before we listened.
@@ -210,6 +231,17 @@ class Turns:
                 async with asyncio.timeout(wait_s):
                     while (told := await listener.told(wait_s=wait_s)) and not told.end:
                         continue
+
+    async def _runs(self, project: str, response_id: str) -> bool:
+        """Whether a process says that it runs a turn of which nothing is stored."""
+        try:
+            await self._client.request(
+                subjects.running(project, response_id), timeout=RUNNING_WAIT_S
+            )
+        except nats.errors.Error:
+            # Without a connection nothing can be told of anybody.
+            return not self._client.is_connected
+        return True
 
     @asynccontextmanager
     async def _listening(self, listener: Listener, subject: str) -> AsyncIterator[Listener]:

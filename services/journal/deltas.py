@@ -32,7 +32,7 @@ class Deltas:
         """Whether a turn was refused, as far as is still known."""
         subject = subjects.delta(project, response_id)
         newest = await last_of(self._client, subjects.DELTAS, subject, wait_s=self._wait_s)
-        return newest is not None and _kind(newest) == deltas.REFUSAL
+        return newest is not None and is_refusal(newest)
 
     async def read(self, project: str, response_id: str) -> list[Msg]:
         """Everything that is kept, oldest first."""
@@ -52,6 +52,11 @@ def following(message: Msg) -> int:
     if _kind(message) not in _TELLING:
         return 0
     return first(message) + stream_events.count(message.data)
+
+
+def is_refusal(message: Msg) -> bool:
+    """Whether a message says that there is no response."""
+    return _kind(message) == deltas.REFUSAL
 
 
 def _kind(message: Msg) -> str | None:

@@ -61,6 +61,7 @@ class Responder:
         self._settings = settings
         self._deltas = Deltas(client)
         self._running: set[NatsMessage] = set()
+        self._unstored: set[tuple[str, str]] = set()
 
     async def take(self, message: NatsMessage) -> None:
         """One delivery of a stored turn request; acked only once its end is in the log."""
@@ -108,6 +109,7 @@ class Responder:
             log.error("turn.unreadable", subject=message.raw_message.subject)
             return
         outbox = Outbox(self._client, subjects.delta_unstored(project, request.response_id))
+        self._unstored.add((project, request.response_id))
         try:
             outcome: Outcome = await self._answerer.answer_unstored(project, request, outbox)
         except JournalUnavailable:
@@ -118,11 +120,23 @@ class Responder:
             # Nobody delivers it again: the asker has to be told.
             log.exception("turn.crashed", response_id=request.response_id)
             outcome = refusal(ServerFault("The server had an error while processing your request."))
+        finally:
+            self._unstored.discard((project, request.response_id))
         await self._tell(project, request, outbox, outcome, started=started, stored=False)
+
+    async def listen(self) -> None:
+        """Hear, from now on, what is asked about turns that run here."""
+        await self._client.subscribe(subjects.ALL_CANCELS, cb=self.cancel)
+        await self._client.subscribe(subjects.ALL_RUNNING, cb=self.say_running)
 
     async def cancel(self, message: Msg) -> None:
         """A turn is to end; only the process that waits for its model answers."""
         if self._answerer.stop(*subjects.cancel_parts(message.subject)):
+            await message.respond(b"")
+
+    async def say_running(self, message: Msg) -> None:
+        """Somebody wonders whether a turn that is not stored still runs."""
+        if subjects.running_parts(message.subject) in self._unstored:
             await message.respond(b"")
 
     async def show_life(self) -> None:
@@ -270,7 +284,7 @@ async def build(settings: ResponderSettings) -> FastStream:
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         life = asyncio.create_task(responder.show_life())
-        await client.subscribe(subjects.ALL_CANCELS, cb=responder.cancel)
+        await responder.listen()
         await connect.answer_health(client, "responder", health)
         log.info("responder.started", model_api=settings.model_api)
         yield

@@ -28,7 +28,7 @@ REGISTRY: Registry[Any] = Registry().with_resources(
 )
 EVENT = {"$ref": f"{openapi.FILE}#/components/schemas/ResponseStreamEvent"}
 UNREADABLE = b"not a request"
-SAYS_NOTHING = {"cancel", "cancelling", "health_question", "parked"}
+SAYS_NOTHING = {"cancel", "cancelling", "health_question", "parked", "running_question"}
 SUBJECTS = {name: row for name, row in CHANNELS.items() if row.server == "nats"}
 
 
@@ -127,6 +127,8 @@ def test_everything_that_is_said_is_as_described(shared: Running):
             await asyncio.to_thread(lead_on_a_socket, shared)
         subject = subjects.turn_request(PROJECT, "conv_unreadable0")
         await client.jetstream().publish(subject, UNREADABLE)
+        # Asked by gateways after a silence that nobody waits for here.
+        await client.publish(subjects.running(PROJECT, "resp_gone"))
         for question, asked, row in (
             (subjects.ask("sql"), Sql(statement="SELECT 1"), CHANNELS["ask_sql"].reply),
             (subjects.ask_health("projector"), None, CHANNELS["ask_health"].reply),

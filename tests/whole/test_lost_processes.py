@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.whole.running import MODEL, Running, folded, listed, texts, until
+from tests.whole.running import MODEL, Running, another_gateway, folded, listed, texts, until
 from tests.whole.test_streaming import events_of
 
 
@@ -176,3 +176,27 @@ def test_a_halted_service_makes_the_whole_unhealthy_by_name(wounded: Running):
         assert told["ok"] is False
         assert {each for each, health in told["services"].items() if not health["ok"]} == {name}
         until(lambda: wounded.health()[0] == 200, wait_s=10)
+
+
+def test_a_turn_of_which_nothing_is_kept_is_told_to_be_lost(
+    wounded: Running, pool: ThreadPoolExecutor
+):
+    def ask(url: str, text: str) -> httpx2.Response:
+        with wounded.http(url) as http:
+            return http.post("/v1/responses", json={"model": MODEL, "input": text, "store": False})
+
+    with another_gateway(wounded, keep_alive_s="0.5") as url:
+        # A turn that is silent for long is not a lost one.
+        patient = ask(url, "[[delay 3]] patient-u")
+        assert (patient.status_code, patient.json()["status"]) == (200, "completed")
+        waiting = pool.submit(ask, url, "[[delay 30]] lost-u")
+        until(lambda: wounded.received_with("lost-u"))
+        wounded.kill("responder")
+        lost = waiting.result(timeout=15)
+        assert (lost.status_code, lost.headers["retry-after"]) == (503, "1")
+        assert lost.json()["error"] == {
+            "message": "The turn was lost with the process that ran it. Please retry.",
+            "type": "server_error",
+            "param": None,
+            "code": None,
+        }
