@@ -4,7 +4,7 @@ The payload is ready for the wire; the headers say what it is, so that nobody on
 """
 
 KIND_HEADER = "Turnlog-Kind"
-"""`EVENTS`, `CONTEXT`, `END` or `REFUSAL`."""
+"""`EVENTS`, `CONTEXT`, `END`, `REFUSAL` or `ATTEMPT`."""
 EVENTS = "events"
 """Payload: one or more events, more to come."""
 CONTEXT = "context"
@@ -14,6 +14,9 @@ END = "end"
 """Payload: the terminal event alone; the turn is in the log."""
 REFUSAL = "refusal"
 """Payload: an error body; the model was not called, or refused. Nothing follows."""
+
+ATTEMPT = "attempt"
+"""No payload: a request was delivered again whose turn had not begun; nothing to do for clients."""
 
 FIRST_HEADER = "Turnlog-First"
 """``sequence_number`` of the payload's first event."""

@@ -123,11 +123,15 @@ class TurnFailed(_Event, frozen=True, kw_only=True):
 
 
 class TurnCancelled(_Event, frozen=True, kw_only=True):
-    """A client ended the turn; as with one that failed, nothing of it joins the line."""
+    """A client ended the turn; as with one that failed, nothing of it joins the line.
+
+    ``interrupted_by`` is the turn it was ended for, where a later one was not to wait for it.
+    """
 
     response_id: str
     items: tuple[msgspec.Raw, ...] = ()
     tokens: tuple[int, ...] = ()
+    interrupted_by: str | None = None
 
 
 class ResponseDeleted(_Event, frozen=True, kw_only=True):

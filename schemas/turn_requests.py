@@ -5,6 +5,7 @@ Publish it to `subjects.turn_request` with the response id as ``Nats-Msg-Id``; f
 """
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -12,6 +13,9 @@ QUEUE = "queue"
 """Overlap: wait for the turns before it, in order of acceptance."""
 REJECT = "reject"
 """Overlap: be refused at once when the conversation is busy."""
+INTERRUPT = "interrupt"
+"""Overlap: have the turn that runs end as cancelled, and be the next, before those that wait."""
+OVERLAPS = (QUEUE, REJECT, INTERRUPT)
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +30,8 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     ``body`` is the body of ``POST /v1/responses``. ``response_id`` is minted by the asker: for a
     conversation's turn any id that carries the conversation's digits, for a fresh one that of a
-    conversation id minted with it. ``overlap`` says what happens when the conversation is busy.
+    conversation id minted with it. ``overlap`` says what happens when the conversation is busy:
+    `QUEUE`, `REJECT` or `INTERRUPT`.
 
     ``generate`` false: the model is not called, and the turn ends at once without output. The other
     two are for turns of which nothing is stored. ``before``: what the previous response has left,
@@ -43,7 +48,20 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     before: Context | None = None
     tells_context: bool = False
 
+    @property
+    def on_line(self) -> bool:
+        """Whether it is for a turn on a conversation's line, of which one runs at a time."""
+        try:
+            return _decode_target(self.body).conversation is not None
+        except msgspec.MsgspecError:
+            return False
 
+
+class _Target(msgspec.Struct):
+    conversation: Any = None
+
+
+_decode_target = msgspec.json.Decoder(_Target).decode
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(TurnRequest).decode
 

@@ -9,7 +9,11 @@ from typing import Any
 
 from schemas.events import CLASSES
 
-CURRENT: dict[str, int] = dict.fromkeys(CLASSES, 1) | {"turn_completed": 2, "turn_failed": 2}
+CURRENT: dict[str, int] = dict.fromkeys(CLASSES, 1) | {
+    "turn_completed": 2,
+    "turn_failed": 2,
+    "turn_cancelled": 2,
+}
 """Version written today, by stored name."""
 
 
@@ -23,9 +27,15 @@ def _turn_failed_2(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "items": [], "tokens": []}
 
 
+def _turn_cancelled_2(data: dict[str, Any]) -> dict[str, Any]:
+    """No turn was ended for another one before."""
+    return data
+
+
 STEPS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
     ("turn_completed", 1): _turn_completed_2,
     ("turn_failed", 1): _turn_failed_2,
+    ("turn_cancelled", 1): _turn_cancelled_2,
 }
 """``(name, n)`` to the function that makes version n + 1 of version n."""
 

@@ -6,7 +6,7 @@ from schemas import shapes
 from schemas.http import checks
 from schemas.ids import CONVERSATION_PREFIX, RESPONSE_PREFIX
 from schemas.shapes import Shape
-from schemas.turn_requests import QUEUE, REJECT
+from schemas.turn_requests import INTERRUPT, QUEUE, REJECT
 
 OVERLAP_HEADER = "Turnlog-Overlap"
 """What happens to a turn whose conversation is busy."""
@@ -62,8 +62,9 @@ OVERLAP = Parameter(
     name=OVERLAP_HEADER,
     place="header",
     says="What happens if a turn is running in the conversation: `reject` answers 400 "
-    "`conversation_locked`, `queue` waits for the turns before.",
-    shape={**shapes.one_of((REJECT, QUEUE)), "default": REJECT},
+    "`conversation_locked`, `queue` waits for the turns before, `interrupt` has the "
+    "one that runs end as cancelled.",
+    shape={**shapes.one_of((REJECT, QUEUE, INTERRUPT)), "default": REJECT},
 )
 REPLAY = (
     Parameter(

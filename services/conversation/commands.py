@@ -44,7 +44,7 @@ class RequestTurn(_Command, frozen=True, kw_only=True):
     """Admit a turn: on the line of an existing conversation, after ``parent``, or on its own.
 
     Without a ``model``: with that of its parent. ``summarised``: it asks for nothing but a summary
-    of its context.
+    of its context. ``interrupts`` is a turn on the line that is ended for it, if it still runs.
     """
 
     response_id: str
@@ -55,6 +55,7 @@ class RequestTurn(_Command, frozen=True, kw_only=True):
     parent: str | None
     store: bool
     summarised: bool = False
+    interrupts: str | None = None
 
 
 class StartAttempt(_Command, frozen=True, kw_only=True):
@@ -106,10 +107,14 @@ class FailTurn(_Command, frozen=True, kw_only=True):
 
 
 class CancelTurn(_Command, frozen=True, kw_only=True):
-    """End a background turn; ``items`` is what it had said by then."""
+    """End a background turn, or any for the sake of the turn ``interrupted_by``.
+
+    ``items`` is what it had said by then.
+    """
 
     response_id: str
     items: tuple[Item, ...] = ()
+    interrupted_by: str | None = None
 
 
 class DeleteResponse(_Command, frozen=True, kw_only=True):

@@ -188,7 +188,8 @@ def admitted(
     state: Conversation, command: c.RequestTurn, *, conversation_id: str
 ) -> tuple[Item, ...]:
     """The window a turn would start from, its input left out; raises `Refused`."""
-    if command.on_line and visible(state) and state.turn_on_line is not None:
+    in_way = state.turn_on_line if command.on_line and visible(state) else None
+    if in_way is not None and in_way.id != command.interrupts:
         raise ConversationLocked
     before = window_of(
         state,
@@ -248,7 +249,15 @@ def _request(
         parent=command.parent,
         store=command.store,
     )
-    return (requested,) if state.exists else (e.ConversationCreated(hidden=True), requested)
+    if not state.exists:
+        return (e.ConversationCreated(hidden=True), requested)
+    in_way = state.turn_on_line if command.on_line else None
+    if in_way is None:
+        return (requested,)
+    return (
+        e.TurnCancelled(response_id=in_way.id, interrupted_by=command.response_id),
+        requested,
+    )
 
 
 def _attempt(
@@ -317,13 +326,17 @@ def cancellable(state: Conversation, response_id: str) -> bool:
 
 
 def _cancel(state: Conversation, command: c.CancelTurn) -> tuple[e.Event, ...]:
-    if not cancellable(state, command.response_id):
-        return ()
+    if command.interrupted_by is None:
+        if not cancellable(state, command.response_id):
+            return ()
+    elif state.turn_running(command.response_id) is None:
+        raise AttemptSuperseded(command.response_id)
     return (
         e.TurnCancelled(
             response_id=command.response_id,
             items=tuple(item.raw for item in command.items),
             tokens=tuple(item.tokens for item in command.items),
+            interrupted_by=command.interrupted_by,
         ),
     )
 

@@ -16,7 +16,7 @@ def overlap_of(connection: HTTPConnection) -> str:
     """What the caller wants when the conversation is busy."""
     return one_of(
         connection.headers.get(OVERLAP_HEADER, turn_requests.REJECT),
-        (turn_requests.QUEUE, turn_requests.REJECT),
+        turn_requests.OVERLAPS,
         OVERLAP_HEADER,
     )
 

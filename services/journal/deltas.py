@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 
 import msgspec
+import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from schemas import deltas, subjects
 from schemas.http import stream_events
+from services.journal import JournalUnavailable
 from services.journal.jetstream import last_of, read_subject
 
 _TELLING = frozenset({deltas.EVENTS, deltas.END})
@@ -33,6 +35,19 @@ class Deltas:
         subject = subjects.delta(project, response_id)
         newest = await last_of(self._client, subjects.DELTAS, subject, wait_s=self._wait_s)
         return newest is not None and is_refusal(newest)
+
+    async def attempted(self, project: str, response_id: str) -> int:
+        """Note that a request was delivered again, and count the notes there are."""
+        subject = subjects.delta(project, response_id)
+        headers = {deltas.KIND_HEADER: deltas.ATTEMPT}
+        try:
+            await self._client.jetstream().publish(
+                subject, b"", headers=headers, timeout=self._wait_s
+            )
+        except nats.errors.Error as error:
+            raise JournalUnavailable(str(error) or type(error).__name__) from error
+        kept = await self.read(project, response_id)
+        return sum(_kind(message) == deltas.ATTEMPT for message in kept)
 
     async def read(self, project: str, response_id: str) -> list[Msg]:
         """Everything that is kept, oldest first."""

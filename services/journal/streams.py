@@ -21,7 +21,6 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     duplicate_window_s: float = 120
     ack_wait_s: float = 10
     """Seconds after which a responder that gives no sign is taken for dead."""
-    turns_pending_max: int = 1_000
 
 
 async def declare(
@@ -123,7 +122,8 @@ def _consumers(limits: Retention) -> tuple[tuple[str, api.ConsumerConfig], ...]:
                 filter_subject=subjects.ALL_TURN_REQUESTS,
                 ack_policy=api.AckPolicy.EXPLICIT,
                 ack_wait=limits.ack_wait_s,
-                max_ack_pending=limits.turns_pending_max,
+                # Requests that wait for their conversation hold nobody up.
+                max_ack_pending=limits.turn_requests_max,
             ),
         ),
     )

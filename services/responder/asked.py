@@ -6,7 +6,7 @@ from schemas import ids as id_forms
 from schemas.http import checks
 from schemas.http.create_response import CreateResponse
 from schemas.http.errors import Invalid
-from schemas.turn_requests import TurnRequest
+from schemas.turn_requests import OVERLAPS, TurnRequest
 from services import clock
 from services.conversation import commands
 from services.conversation.history import Item, Turn
@@ -15,16 +15,30 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A turn request, read and checked; ``summarised`` if a summary is all it asks for."""
+    """A turn request, read and checked; ``summarised`` if a summary is all it asks for.
+
+    ``retold``: an earlier attempt has told a part of an answer, so of this one only the end is.
+    """
 
     project: str
     request: TurnRequest
     create: CreateResponse
     items: tuple[Item, ...]
     summarised: bool = False
+    retold: bool = False
 
-    def admission(self) -> commands.RequestTurn:
-        """What is asked of the conversation."""
+    @property
+    def key(self) -> tuple[str, str]:
+        """Project and response id."""
+        return self.project, self.request.response_id
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the answer is told while it is made."""
+        return self.create.stream and not self.retold
+
+    def admission(self, *, interrupts: str | None = None) -> commands.RequestTurn:
+        """What is asked of the conversation; ``interrupts`` is a turn to be ended for it."""
         create = self.create
         return commands.RequestTurn(
             response_id=self.request.response_id,
@@ -35,6 +49,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
             parent=create.previous_response_id,
             store=create.store,
             summarised=self.summarised,
+            interrupts=interrupts,
         )
 
 
@@ -54,7 +69,8 @@ def unstored(command: commands.RequestTurn, *, model: str) -> Turn:
 
 
 def check_target(request: TurnRequest, create: CreateResponse) -> None:
-    """The ids of a request must lead to the subject it was sent to."""
+    """The ids of a request must lead to the subject it was sent to, and its words be known."""
+    checks.one_of(request.overlap, OVERLAPS, "overlap")
     checks.named(request.conversation_id, id_forms.CONVERSATION_PREFIX, "conversation_id")
     targets = {
         "response_id": id_forms.conversation_of(request.response_id),

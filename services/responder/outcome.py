@@ -4,6 +4,7 @@ import msgspec
 
 from schemas.http.errors import ApiError
 from services.conversation.history import Turn
+from services.conversation.refusals import ConversationLocked
 from services.conversation.response import render
 from services.conversation.retelling import opening
 from services.model import ModelRefused
@@ -40,17 +41,22 @@ _FAILURES = frozenset(
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """The turn has no response: an error body and its HTTP status."""
+    """The turn has no response: an error body and its HTTP status.
+
+    ``frees_line``: others that wait for the conversation may be next.
+    """
 
     body: bytes
     status: int
     retry_after_s: int | None = None
+    frees_line: bool = True
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
     """The turn has ended: its terminal frame, and where it is stored (0: nowhere).
 
-    ``context`` is told before: what the turn leaves to one that follows.
+    ``context`` is told before: what the turn leaves to one that follows. ``given_up``: it was tried
+    too often. ``frees_line``: others that wait for the conversation may be next.
     """
 
     frame: bytes
@@ -59,6 +65,8 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     tokens: int = 0
     context: bytes | None = None
+    given_up: bool = False
+    frees_line: bool = True
 
 
 Outcome = Refusal | End
@@ -85,7 +93,13 @@ def end_of(turn: Turn, relay: Relay, conversation_id: str, *, sequence: int, str
 
 def refusal(refused: ApiError | ModelRefused) -> Refusal:
     """What the rules or the contract refuse, or the upstream in its words."""
-    return Refusal(body=refused.body(), status=refused.status, retry_after_s=refused.retry_after_s)
+    return Refusal(
+        body=refused.body(),
+        status=refused.status,
+        retry_after_s=refused.retry_after_s,
+        # Whoever runs the turn in the way looks who is next.
+        frees_line=not isinstance(refused, ConversationLocked),
+    )
 
 
 def told(error: Exception) -> str:

@@ -4,45 +4,57 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from services.responder.at_work import Key
+
 T = TypeVar("T")
 
 
 class Stopped(Exception):
-    """The call was stopped, and is really over."""
+    """The call was stopped by a client, or for the turn ``interrupted_by``; it is really over."""
+
+    def __init__(self, interrupted_by: str | None = None) -> None:
+        """``interrupted_by`` is a response id."""
+        super().__init__(interrupted_by)
+        self.interrupted_by = interrupted_by
+
+
+class HandedOver(Exception):
+    """The call was stopped since this process stops; another one may make it again."""
 
 
 class RunningCalls:
     """Calls by the response they are for."""
 
     def __init__(self) -> None:
-        self._tasks: dict[tuple[str, str], asyncio.Task[Any]] = {}
-        self._stopped: set[tuple[str, str]] = set()
+        self._tasks: dict[Key, asyncio.Task[Any]] = {}
+        self._reasons: dict[Key, Stopped | HandedOver] = {}
 
-    async def run(self, project: str, response_id: str, call: Coroutine[Any, Any, T]) -> T:
-        """What ``call`` returns; raises `Stopped` once it has ended because of `stop`."""
-        key = (project, response_id)
+    async def run(self, key: Key, call: Coroutine[Any, Any, T]) -> T:
+        """What ``call`` returns; raises the reason once it has ended because of `stop`."""
+        if key in self._reasons:
+            call.close()
+            raise self._reasons[key]
         task = asyncio.create_task(call)
         self._tasks[key] = task
         try:
             return await task
         except asyncio.CancelledError:
-            if key in self._stopped:
-                raise Stopped from None
-            raise
-        finally:
-            if self._tasks.get(key) is task:
-                del self._tasks[key]
-                self._stopped.discard(key)
+            reason = self._reasons.get(key)
+            if reason is None:
+                raise
+            raise reason from None
 
-    def running(self, project: str, response_id: str) -> bool:
-        """Whether there is a call for a response."""
-        return (project, response_id) in self._tasks
-
-    def stop(self, project: str, response_id: str) -> bool:
-        """Stop a call; false if it does not run here."""
-        task = self._tasks.get((project, response_id))
-        if task is None or task.done():
+    def stop(self, key: Key, reason: Stopped | HandedOver) -> bool:
+        """Stop a call, or the one about to be made; false if it is over."""
+        task = self._tasks.get(key)
+        if task is not None and task.done():
             return False
-        self._stopped.add((project, response_id))
-        task.cancel()
+        self._reasons.setdefault(key, reason)
+        if task is not None:
+            task.cancel()
         return True
+
+    def forget(self, key: Key) -> None:
+        """No further call is made for a response."""
+        self._tasks.pop(key, None)
+        self._reasons.pop(key, None)

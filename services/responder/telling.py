@@ -34,7 +34,7 @@ class Telling:
         self._deltas = deltas
         self._open = False
         self._compacting = False
-        self.streamed = asked.create.stream
+        self.streamed = asked.streamed
 
     async def event(self, event: Fields) -> None:
         """One event of the upstream."""

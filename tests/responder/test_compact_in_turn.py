@@ -16,12 +16,10 @@ from services.model.connect import model
 from services.model.intake import Intake
 from services.model.tokenizer import Tokenizer
 from services.responder import ask_model
-from services.responder.answer_turn import TurnAnswerer
-from services.responder.ask_model import ModelAsker
-from services.responder.compact_in_turn import TurnSummariser
 from services.responder.outcome import End, Outcome, Refusal
 from services.sealing import Sealer
 from services.settings import ModelSettings
+from tests.responder.answering import answerer
 
 SEALER = Sealer(bytes(32))
 Reply = tuple[int, bytes]
@@ -117,8 +115,7 @@ async def turn(url: str, told: Told, **body: object) -> Outcome:
     called = model(ModelSettings(model_url=url, model_wait_s=10), SEALER)
     intake = Intake(Tokenizer(), SEALER)
     conversations = Conversations(MemoryJournal(), actor="responder", policy=Policy())
-    asker = ModelAsker(called, TurnSummariser(called, intake, SEALER, tokens_budget=0))
-    answerer = TurnAnswerer(conversations, asker, intake, name="responder")
+    answering = answerer(conversations, called, intake, SEALER)
     conversation_id = ids.conversation_id()
     request = TurnRequest(
         response_id=ids.response_id(conversation_id),
@@ -126,9 +123,9 @@ async def turn(url: str, told: Told, **body: object) -> Outcome:
         body=msgspec.Raw(json.dumps({"model": "m", **body}).encode()),
     )
     outcome = (
-        await answerer.answer(project="default", request=request, deltas=told, place=1, first=True)
+        await answering.answer(project="default", request=request, deltas=told, place=1, first=True)
         if body.get("store", True)
-        else await answerer.answer_unstored("default", request, told)
+        else await answering.answer_unstored("default", request, told)
     )
     await called.aclose()
     return outcome

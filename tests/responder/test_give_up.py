@@ -1,8 +1,9 @@
-"""A turn that was tried too often is told as the log has it."""
+"""A turn that was tried too often ends as failed, and is told again as it ended."""
 
 import json
 
 import msgspec
+import pytest
 
 from schemas.turn_requests import TurnRequest
 from services import ids
@@ -13,33 +14,36 @@ from services.journal.memory import MemoryJournal
 from services.model.connect import model
 from services.model.intake import Intake
 from services.model.tokenizer import Tokenizer
-from services.responder.answer_turn import TurnAnswerer
-from services.responder.ask_model import ModelAsker
-from services.responder.compact_in_turn import TurnSummariser
-from services.responder.outcome import End, Refusal
+from services.responder.admission import TakenElsewhere
+from services.responder.outcome import End
 from services.sealing import Sealer
 from services.settings import ModelSettings
 from tests.builders import raw
+from tests.responder.answering import answerer
 
 SEALER = Sealer(b"k" * 32)
 
 
-async def test_a_turn_that_has_ended_is_told_as_it_ended():
+class Silent:
+    """Deltas nobody may tell."""
+
+    async def put(self, frame: bytes, *, number: int) -> None:
+        raise AssertionError((frame, number))
+
+    async def flush(self) -> None:
+        raise AssertionError
+
+
+async def test_a_turn_that_was_tried_too_often_is_given_up_once():
     called = model(ModelSettings(model_url="http://127.0.0.1:9/v1"), SEALER)
-    intake = Intake(Tokenizer(), SEALER)
     conversations = Conversations(MemoryJournal(), actor="responder", policy=Policy())
-    asker = ModelAsker(called, TurnSummariser(called, intake, SEALER, tokens_budget=0))
-    answerer = TurnAnswerer(conversations, asker, intake, name="responder")
+    answering = answerer(conversations, called, Intake(Tokenizer(), SEALER), SEALER, attempts_max=1)
     conversation_id = ids.conversation_id()
     request = TurnRequest(
         response_id=ids.response_id(conversation_id),
         conversation_id=conversation_id,
         body=msgspec.Raw(json.dumps({"model": "m", "input": "Hi"}).encode()),
     )
-
-    unknown = await answerer.give_up("default", request, "why", told_before=0)
-    assert isinstance(unknown, Refusal)
-
     requested = commands.RequestTurn(
         response_id=request.response_id,
         model="m",
@@ -49,20 +53,15 @@ async def test_a_turn_that_has_ended_is_told_as_it_ended():
         parent=None,
         store=True,
     )
-    completed = commands.CompleteTurn(
-        response_id=request.response_id,
-        attempt=1,
-        status="completed",
-        items=(),
-        usage=raw(None),
-        model="m",
-        reason=None,
-    )
-    for number, command in enumerate((requested, completed)):
-        await conversations.grant("default", conversation_id, command, command_id=str(number))
+    admission = f"{request.response_id}.requested.7.lost"
+    await conversations.grant("default", conversation_id, requested, command_id=admission)
 
-    ended = await answerer.give_up("default", request, "why", told_before=0)
-    assert isinstance(ended, End)
-    assert ended.status == "completed"
-    assert ended.frame.startswith(b"event: response.completed\n")
+    with pytest.raises(TakenElsewhere):
+        await answering.answer("default", request, Silent(), place=8)
+    for first, given_up in ((True, True), (False, False)):
+        ended = await answering.answer("default", request, Silent(), place=7, first=first)
+        assert isinstance(ended, End)
+        assert ended.status == "failed"
+        assert ended.given_up is given_up
+        assert ended.frame.startswith(b"event: response.failed\n")
     await called.aclose()

@@ -86,7 +86,7 @@ def test_a_turn_delivered_again_to_who_works_on_it_is_worked_on_once(wounded: Ru
         until(lambda: time.monotonic() > overdue)
         os.kill(pid, signal.SIGCONT)
         assert wounded.up is not None
-        wounded.up.said("turn.still_running", response_id=response_id)
+        wounded.up.said("turn.left", response_id=response_id, reason="running")
         until(lambda: ends(wounded, conversation_id) == ["turn_completed"])
         until(lambda: wounded.turns_waiting() == 0)
         assert client.responses.retrieve(response_id).status == "completed"

@@ -1,0 +1,81 @@
+"""Turn requests on the queue, looked at and taken off without a delivery."""
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+
+from schemas import subjects
+from services.journal import JournalUnavailable
+
+_NOT_FOUND = 404
+_GONE = 10057
+"""JSStreamMsgDeleteFailedF, which is also the answer when there is no such message."""
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """A message of the queue: its stream sequence, and its payload."""
+
+    place: int
+    payload: bytes
+
+
+class _Next(msgspec.Struct):
+    seq: int
+    next_by_subj: str
+
+
+class _Delete(msgspec.Struct):
+    seq: int
+    no_erase: bool = True
+
+
+class _Message(msgspec.Struct):
+    seq: int
+    data: bytes = b""
+
+
+class _Fault(msgspec.Struct):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class _Answer(msgspec.Struct):
+    message: _Message | None = None
+    error: _Fault | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Answer).decode
+
+
+class TurnRequests:
+    """The stream TURN_REQUESTS as its leader has it: who is in front may not be out of date."""
+
+    def __init__(self, client: Client, *, wait_s: float = 5.0) -> None:
+        """``wait_s`` bounds each request."""
+        self._client = client
+        self._wait_s = wait_s
+
+    async def following(self, project: str, conversation_id: str, place: int) -> Placed | None:
+        """The first request of a conversation behind ``place``; raises `JournalUnavailable`."""
+        subject = subjects.turn_request(project, conversation_id)
+        answer = await self._ask("GET", _encode(_Next(place + 1, subject)))
+        if answer.error is not None and answer.error.code != _NOT_FOUND:
+            raise JournalUnavailable(answer.error.description)
+        message = answer.message
+        return None if message is None else Placed(message.seq, message.data)
+
+    async def remove(self, place: int) -> None:
+        """Take a request off the queue, delivered or not; twice is once."""
+        answer = await self._ask("DELETE", _encode(_Delete(place)))
+        if answer.error is not None and answer.error.err_code != _GONE:
+            raise JournalUnavailable(answer.error.description)
+
+    async def _ask(self, what: str, request: bytes) -> _Answer:
+        subject = f"$JS.API.STREAM.MSG.{what}.{subjects.TURN_REQUESTS}"
+        try:
+            answer = await self._client.request(subject, request, timeout=self._wait_s)
+        except nats.errors.Error as error:
+            raise JournalUnavailable(str(error) or type(error).__name__) from error
+        return _decode(answer.data)

@@ -1,0 +1,103 @@
+"""Who works on which turn: responders ask each other before one takes over from another.
+
+A request may come to two of them, by two deliveries, or since one found it on the queue by itself.
+The log lets only one begin; the other must know whether that one lives.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from schemas import subjects
+
+Key = tuple[str, str]
+"""Project and response id."""
+ANSWER_WAIT_S = 1.0
+"""Seconds in which a responder says that it works on a turn, or ends it."""
+
+
+class Colleagues(Protocol):
+    """Other responders."""
+
+    async def work_on(self, key: Key) -> bool:
+        """Whether one of them says that it works on a turn."""
+
+    async def interrupt(self, key: Key, *, by: str) -> bool:
+        """Have any responder end a turn for the turn ``by``; false if none says that it does."""
+
+
+class AtWork:
+    """Turns that are worked on in this process, each as often as it came."""
+
+    def __init__(self) -> None:
+        self._turns: Counter[Key] = Counter()
+
+    @contextmanager
+    def on(self, key: Key) -> Iterator[None]:
+        """Work on a turn."""
+        self._turns[key] += 1
+        try:
+            yield
+        finally:
+            self._less(key)
+
+    @contextmanager
+    def aside(self, key: Key) -> Iterator[None]:
+        """While working on a turn: not to count as such, since it may have to be left."""
+        self._less(key)
+        try:
+            yield
+        finally:
+            self._turns[key] += 1
+
+    def times(self, key: Key) -> int:
+        """How often a turn is worked on here."""
+        return self._turns[key]
+
+    def all(self) -> tuple[Key, ...]:
+        """All of them."""
+        return tuple(self._turns)
+
+    def _less(self, key: Key) -> None:
+        self._turns[key] -= 1
+        if not self._turns[key]:
+            del self._turns[key]
+
+
+class Responders:
+    """All responders on one log, as `Colleagues` of one of them."""
+
+    def __init__(self, client: Client, at_work: AtWork, *, name: str) -> None:
+        """``name`` tells this one's own questions from those of others."""
+        self._client = client
+        self._at_work = at_work
+        self._name = name.encode()
+
+    async def listen(self) -> None:
+        """Answer the questions of others from now on."""
+        await self._client.subscribe(subjects.ALL_RUNNING, cb=self._say)
+
+    async def work_on(self, key: Key) -> bool:
+        """As the protocol says."""
+        return await self._said(subjects.running(*key), self._name)
+
+    async def interrupt(self, key: Key, *, by: str) -> bool:
+        """As the protocol says."""
+        return await self._said(subjects.cancel(*key), by.encode())
+
+    async def _said(self, subject: str, question: bytes) -> bool:
+        try:
+            await self._client.request(subject, question, timeout=ANSWER_WAIT_S)
+        except nats.errors.Error:
+            return False
+        return True
+
+    async def _say(self, message: Msg) -> None:
+        key = subjects.running_parts(message.subject)
+        if message.data != self._name and self._at_work.times(key):
+            await message.respond(b"")

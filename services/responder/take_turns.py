@@ -1,0 +1,317 @@
+"""What becomes of each turn request: worked on, left for later, parked; then acked, then told."""
+
+import asyncio
+from typing import Protocol
+
+import nats.errors
+import structlog
+from faststream.nats import NatsMessage
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from schemas import subjects, turn_requests
+from schemas.http.errors import Overloaded, ServerFault
+from schemas.turn_requests import TurnRequest
+from services import clock
+from services.conversation.refusals import AttemptSuperseded
+from services.journal import JournalUnavailable
+from services.journal.deltas import Deltas
+from services.journal.turn_requests import TurnRequests
+from services.responder.admission import LeftAlone, TakenElsewhere
+from services.responder.answer_turn import TurnAnswerer
+from services.responder.at_work import Responders
+from services.responder.outbox import Outbox
+from services.responder.outcome import End, Outcome, refusal
+from services.responder.read_request import decoded
+from services.responder.running import HandedOver
+from services.responder.settings import ResponderSettings
+from services.responder.turn_order import TurnOrder
+
+log = structlog.get_logger()
+
+HEARTBEAT_S = 3.0
+"""Time between signs of life for the turns that run; well below the queue's ack wait."""
+REDELIVERY_WAIT_S = 1.0
+"""Time before a turn that met a fault of ours is tried again."""
+
+
+class Taken(Protocol):
+    """A request on the queue that is worked on."""
+
+    place: int
+    """Its stream sequence."""
+    first: bool
+    """Whether it was never delivered before, as far as the queue knows."""
+
+    async def done(self) -> None:
+        """Take it off the queue."""
+
+    async def again(self, *, wait_s: float) -> None:
+        """Have it delivered again."""
+
+
+class Delivered:
+    """A request that was delivered; it stays ours for as long as signs of life are given."""
+
+    def __init__(self, message: NatsMessage) -> None:
+        """``message`` is not acked yet."""
+        metadata = message.raw_message.metadata
+        self._message = message
+        self.place = metadata.sequence.stream
+        self.first = (metadata.num_delivered or 1) == 1
+
+    async def done(self) -> None:
+        """As the protocol says."""
+        await self._message.ack()
+
+    async def again(self, *, wait_s: float) -> None:
+        """As the protocol says."""
+        await self._message.nack(delay=wait_s)
+
+    async def show_life(self) -> None:
+        """It is still worked on."""
+        await self._message.in_progress()
+
+
+class Found:
+    """A request that was found waiting; a delivery of its own comes sooner or later anyway."""
+
+    first = False
+
+    def __init__(self, queue: TurnRequests, place: int) -> None:
+        """``place`` is its stream sequence."""
+        self._queue = queue
+        self.place = place
+
+    async def done(self) -> None:
+        """As the protocol says."""
+        await self._queue.remove(self.place)
+
+    async def again(self, *, wait_s: float) -> None:
+        """As the protocol says."""
+
+
+class Responder:
+    """Takes turn requests off the queue and tells their outcome on their delta subject."""
+
+    def __init__(
+        self,
+        client: Client,
+        answerer: TurnAnswerer,
+        responders: Responders,
+        settings: ResponderSettings,
+    ) -> None:
+        """``client`` is the connection outcomes are told on."""
+        self._client = client
+        self._responders = responders
+        self._answerer = answerer
+        self._settings = settings
+        self._deltas = Deltas(client)
+        self._queue = TurnRequests(client)
+        self._order = TurnOrder(self._queue)
+        self._deliveries: set[Delivered] = set()
+        self._stopping = False
+
+    async def take(self, message: NatsMessage) -> None:
+        """One delivery of a stored turn request, and what waits behind it."""
+        subject = message.raw_message.subject
+        project, conversation_id = subjects.turn_request_parts(subject)
+        taken = Delivered(message)
+        request = decoded(message.body, conversation_id)
+        if request is None:
+            await self._park(subject, message.body, "unreadable")
+            await taken.done()
+            return
+        if self._stopping:
+            await taken.again(wait_s=0)
+            return
+        self._deliveries.add(taken)
+        try:
+            free = await self._in_order(project, request, taken)
+        finally:
+            self._deliveries.discard(taken)
+        if free:
+            await self._go_on(project, conversation_id)
+
+    async def take_unstored(self, message: NatsMessage) -> None:
+        """A turn request of which nothing may be kept; it is lost if this process is."""
+        project = subjects.turn_request_unstored_project(message.raw_message.subject)
+        started = clock.monotonic()
+        request = decoded(message.body, None)
+        if request is None:
+            log.error("turn.unreadable", subject=message.raw_message.subject)
+            return
+        outbox = Outbox(self._client, subjects.delta_unstored(project, request.response_id))
+        try:
+            outcome: Outcome = await self._answerer.answer_unstored(project, request, outbox)
+        except JournalUnavailable:
+            outcome = refusal(
+                Overloaded("The service is temporarily unable to read. Please retry.")
+            )
+        except Exception:
+            # Nobody delivers it again: the asker has to be told.
+            log.exception("turn.crashed", response_id=request.response_id)
+            outcome = refusal(ServerFault("The server had an error while processing your request."))
+        await self._tell(project, request, outbox, outcome, started=started, stored=False)
+
+    async def listen(self) -> None:
+        """Hear, from now on, which turns are to end, and who asks for one that runs here."""
+        await self._responders.listen()
+        await self._client.subscribe(subjects.ALL_CANCELS, cb=self.cancel)
+
+    async def cancel(self, message: Msg) -> None:
+        """A turn is to end; only the process that waits for its model answers."""
+        project, response_id = subjects.cancel_parts(message.subject)
+        interrupted_by = message.data.decode(errors="replace") or None
+        if self._answerer.stop(project, response_id, interrupted_by=interrupted_by):
+            await message.respond(b"")
+
+    async def show_life(self) -> None:
+        """Tell the queue, for ever, that the turns taken are still worked on."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            try:
+                for taken in tuple(self._deliveries):
+                    await taken.show_life()
+            except nats.errors.Error as error:
+                # The connection comes back, and the next sign of life may still be in time.
+                log.warning("life.not_shown", error=type(error).__name__)
+
+    def stop(self, *, wait_s: float) -> None:
+        """Begin nothing more; what has not ended after ``wait_s`` seconds is handed over."""
+        self._stopping = True
+        asyncio.get_running_loop().call_later(wait_s, self._answerer.hand_over)
+
+    async def _in_order(self, project: str, request: TurnRequest, taken: Delivered) -> bool:
+        """Work on a delivery unless it has to wait; whether its conversation is free then."""
+        if request.overlap == turn_requests.QUEUE and request.on_line:
+            try:
+                if await self._order.waits(project, request, taken.place):
+                    return False
+            except JournalUnavailable as error:
+                log.warning("turn.delayed", response_id=request.response_id, error=str(error))
+                await taken.again(wait_s=REDELIVERY_WAIT_S)
+                return False
+        return await self._work(project, request, taken)
+
+    async def _go_on(self, project: str, conversation_id: str) -> None:
+        """Work on what waits for a conversation, for as long as it is free."""
+        try:
+            while not self._stopping:
+                found = await self._order.first(project, conversation_id)
+                if found is None:
+                    return
+                taken = Found(self._queue, found.place)
+                if not await self._work(project, found.request, taken):
+                    return
+        except JournalUnavailable as error:
+            log.warning("turns.delayed", conversation_id=conversation_id, error=str(error))
+
+    async def _work(self, project: str, request: TurnRequest, taken: Taken) -> bool:
+        """Answer a request; whether others may wait for its conversation, which is free now."""
+        if not request.on_line:
+            await self._answer(project, request, taken)
+            return False
+        self._order.begin(project, request.conversation_id, taken.place)
+        try:
+            outcome = await self._answer(project, request, taken)
+        finally:
+            self._order.end(project, request.conversation_id, taken.place)
+        return outcome is not None and outcome.frees_line
+
+    async def _answer(self, project: str, request: TurnRequest, taken: Taken) -> Outcome | None:
+        """The outcome of a request, stored, acked and told; none if it is not done with."""
+        started = clock.monotonic()
+        outbox = Outbox(self._client, subjects.delta(project, request.response_id))
+        line = log.bind(response_id=request.response_id)
+        try:
+            outcome = await self._outcome(project, request, outbox, taken)
+            if isinstance(outcome, End) and outcome.given_up:
+                await self._park_request(project, request, "attempts")
+        except TakenElsewhere:
+            line.info("turn.repeated")
+            await taken.done()
+            return None
+        except LeftAlone as left:
+            # It comes again by itself, or is found by whoever ends what it waits for.
+            line.info("turn.left", reason=left.reason)
+            return None
+        except AttemptSuperseded:
+            # Whether it has ended or runs elsewhere is for the next delivery to find out.
+            line.warning("turn.superseded")
+            await taken.again(wait_s=0)
+            return None
+        except HandedOver:
+            line.info("turn.handed_over")
+            await taken.again(wait_s=0)
+            return None
+        except JournalUnavailable as error:
+            line.warning("turn.delayed", error=str(error))
+            await taken.again(wait_s=REDELIVERY_WAIT_S)
+            return None
+        except Exception:
+            log.exception("turn.crashed", response_id=request.response_id)
+            await taken.again(wait_s=REDELIVERY_WAIT_S)
+            return None
+        await taken.done()
+        await self._tell(project, request, outbox, outcome, started=started, stored=True)
+        return outcome
+
+    async def _outcome(
+        self, project: str, request: TurnRequest, outbox: Outbox, taken: Taken
+    ) -> Outcome:
+        if not taken.first and isinstance(taken, Delivered):
+            # A request that ends every process that reads it must not be read for ever.
+            attempts = 0
+            if not await self._answerer.known(project, request):
+                attempts = await self._deltas.attempted(project, request.response_id)
+            if attempts > self._settings.turn_attempts_max:
+                await self._park_request(project, request, "attempts")
+                return refusal(ServerFault("Too many attempts failed."))
+        return await self._answerer.answer(
+            project, request, outbox, place=taken.place, first=taken.first
+        )
+
+    async def _park_request(self, project: str, request: TurnRequest, reason: str) -> None:
+        subject = subjects.turn_request(project, request.conversation_id)
+        await self._park(subject, turn_requests.encode(request), reason)
+
+    async def _park(self, subject: str, payload: bytes, reason: str) -> None:
+        await self._client.jetstream().publish(
+            subjects.parked(subjects.TURN_REQUESTS, reason),
+            payload,
+            headers={"Turnlog-Subject": subject},
+        )
+        log.error("turn.parked", subject=subject, reason=reason)
+
+    async def _tell(
+        self,
+        project: str,
+        request: TurnRequest,
+        outbox: Outbox,
+        outcome: Outcome,
+        *,
+        started: float,
+        stored: bool,
+    ) -> None:
+        line = log.bind(
+            project=project,
+            response_id=request.response_id,
+            conversation_id=request.conversation_id if stored else None,
+            duration_ms=round((clock.monotonic() - started) * 1000, 1),
+        )
+        if isinstance(outcome, End):
+            if outcome.context is not None:
+                await outbox.tell_context(outcome.context)
+            await outbox.end(outcome.frame, number=outcome.number, sequence=outcome.sequence)
+            line.info(
+                "turn.ended",
+                status=outcome.status,
+                tokens=outcome.tokens,
+                sequence=outcome.sequence,
+            )
+        else:
+            await outbox.refuse(
+                outcome.body, status=outcome.status, retry_after_s=outcome.retry_after_s
+            )
+            line.info("turn.refused", http_status=outcome.status)

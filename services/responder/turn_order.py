@@ -1,0 +1,55 @@
+"""The order of turns that wait for one conversation: that of their requests on the queue.
+
+Who waits is held by nobody. A request that is not in front is left to be delivered again; whoever
+ends the turn in front looks who is next and goes on with that. If it dies before, the delivery
+that comes anyway finds the request in front.
+"""
+
+import msgspec
+
+from schemas.turn_requests import TurnRequest
+from services.journal.turn_requests import TurnRequests
+from services.responder.read_request import decoded
+
+
+class Next(msgspec.Struct, frozen=True):
+    """A request, and its stream sequence on the queue."""
+
+    place: int
+    request: TurnRequest
+
+
+class TurnOrder:
+    """Who is in front, of requests for turns on a conversation's line."""
+
+    def __init__(self, queue: TurnRequests) -> None:
+        """``queue`` is asked each time, except for what runs here."""
+        self._queue = queue
+        self._running: dict[tuple[str, str], int] = {}
+
+    async def waits(self, project: str, request: TurnRequest, place: int) -> bool:
+        """Whether another request is in front; raises `JournalUnavailable`."""
+        running = self._running.get((project, request.conversation_id))
+        if running is not None and running < place:
+            return True
+        first = await self.first(project, request.conversation_id)
+        return first is not None and first.place < place
+
+    async def first(self, project: str, conversation_id: str) -> Next | None:
+        """The request in front; raises `JournalUnavailable`."""
+        place = 0
+        while (found := await self._queue.following(project, conversation_id, place)) is not None:
+            place = found.place
+            request = decoded(found.payload, conversation_id)
+            if request is not None and request.on_line:
+                return Next(place, request)
+        return None
+
+    def begin(self, project: str, conversation_id: str, place: int) -> None:
+        """The request at ``place`` is worked on here, and still on the queue."""
+        self._running[project, conversation_id] = place
+
+    def end(self, project: str, conversation_id: str, place: int) -> None:
+        """It no longer is."""
+        if self._running.get((project, conversation_id)) == place:
+            del self._running[project, conversation_id]

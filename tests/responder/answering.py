@@ -1,0 +1,47 @@
+"""Turns answered on a log in memory, by the only responder there is."""
+
+from services.journal.conversations import Conversations
+from services.model import Model
+from services.model.intake import Intake
+from services.responder.admission import Admission
+from services.responder.answer_turn import TurnAnswerer
+from services.responder.ask_model import ModelAsker
+from services.responder.at_work import AtWork, Key
+from services.responder.compact_in_turn import TurnSummariser
+from services.sealing import Sealer
+
+
+class Alone:
+    """Colleagues of a responder that has none, and what was told before it: nothing."""
+
+    async def work_on(self, key: Key) -> bool:
+        """As the protocol says."""
+        del key
+        return False
+
+    async def interrupt(self, key: Key, *, by: str) -> bool:
+        """As the protocol says."""
+        del key, by
+        return False
+
+    async def told(self, project: str, response_id: str) -> int:
+        """As the protocol says."""
+        del project, response_id
+        return 0
+
+
+def answerer(
+    conversations: Conversations,
+    called: Model,
+    intake: Intake,
+    sealer: Sealer,
+    *,
+    attempts_max: int = 5,
+) -> TurnAnswerer:
+    """An answerer that asks the model ``called``."""
+    at_work, alone = AtWork(), Alone()
+    admission = Admission(
+        conversations, alone, at_work, alone, name="responder", attempts_max=attempts_max
+    )
+    asker = ModelAsker(called, TurnSummariser(called, intake, sealer, tokens_budget=0))
+    return TurnAnswerer(conversations, asker, intake, admission, at_work)
