@@ -25,7 +25,7 @@ from services.responder.outcome import End, Outcome, refusal
 from services.responder.read_request import decoded
 from services.responder.running import HandedOver
 from services.responder.settings import ResponderSettings
-from services.responder.turn_order import TurnOrder
+from services.responder.turn_order import TurnOrder, queues
 
 log = structlog.get_logger()
 
@@ -131,7 +131,7 @@ class Responder:
         finally:
             self._deliveries.discard(taken)
         if free:
-            await self._go_on(project, conversation_id)
+            await self._go_on(project, conversation_id, taken.place)
 
     async def take_unstored(self, message: NatsMessage) -> None:
         """A turn request of which nothing may be kept; it is lost if this process is."""
@@ -184,7 +184,7 @@ class Responder:
 
     async def _in_order(self, project: str, request: TurnRequest, taken: Delivered) -> bool:
         """Work on a delivery unless it has to wait; whether its conversation is free then."""
-        if request.overlap == turn_requests.QUEUE and request.on_line:
+        if queues(request):
             try:
                 if await self._order.waits(project, request, taken.place):
                     return False
@@ -194,13 +194,20 @@ class Responder:
                 return False
         return await self._work(project, request, taken)
 
-    async def _go_on(self, project: str, conversation_id: str) -> None:
-        """Work on what waits for a conversation, for as long as it is free."""
+    async def _go_on(self, project: str, conversation_id: str, place: int) -> None:
+        """Work on what waits for a conversation, for as long as it is free.
+
+        The request at ``place`` is acked. Whoever still sees it in front waits for us to look once
+        it is really gone.
+        """
         try:
             while not self._stopping:
                 found = await self._order.first(project, conversation_id)
                 if found is None:
                     return
+                if found.place == place:
+                    await self._queue.remove(place)
+                    continue
                 taken = Found(self._queue, found.place)
                 if not await self._work(project, found.request, taken):
                     return
@@ -212,11 +219,8 @@ class Responder:
         if not request.on_line:
             await self._answer(project, request, taken)
             return False
-        self._order.begin(project, request.conversation_id, taken.place)
-        try:
+        with self._order.worked_on(project, request, taken.place):
             outcome = await self._answer(project, request, taken)
-        finally:
-            self._order.end(project, request.conversation_id, taken.place)
         return outcome is not None and outcome.frees_line
 
     async def _answer(self, project: str, request: TurnRequest, taken: Taken) -> Outcome | None:

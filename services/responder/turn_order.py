@@ -1,12 +1,18 @@
 """The order of turns that wait for one conversation: that of their requests on the queue.
 
 Who waits is held by nobody. A request that is not in front is left to be delivered again; whoever
-ends the turn in front looks who is next and goes on with that. If it dies before, the delivery
-that comes anyway finds the request in front.
+ends a turn of the conversation looks who is next and goes on with that. If it dies before, the
+delivery that comes anyway finds the request in front.
+
+Requests that do not wait have no place in it: whether a turn of theirs runs is in the log.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 
+from schemas import turn_requests
 from schemas.turn_requests import TurnRequest
 from services.journal.turn_requests import TurnRequests
 from services.responder.read_request import decoded
@@ -20,7 +26,7 @@ class Next(msgspec.Struct, frozen=True):
 
 
 class TurnOrder:
-    """Who is in front, of requests for turns on a conversation's line."""
+    """Who is in front, of requests that wait for a conversation."""
 
     def __init__(self, queue: TurnRequests) -> None:
         """``queue`` is asked each time, except for what runs here."""
@@ -41,15 +47,25 @@ class TurnOrder:
         while (found := await self._queue.following(project, conversation_id, place)) is not None:
             place = found.place
             request = decoded(found.payload, conversation_id)
-            if request is not None and request.on_line:
+            if request is not None and queues(request):
                 return Next(place, request)
         return None
 
-    def begin(self, project: str, conversation_id: str, place: int) -> None:
-        """The request at ``place`` is worked on here, and still on the queue."""
-        self._running[project, conversation_id] = place
+    @contextmanager
+    def worked_on(self, project: str, request: TurnRequest, place: int) -> Iterator[None]:
+        """The request at ``place`` is worked on here, and on the queue for as long."""
+        key = (project, request.conversation_id)
+        if not queues(request):
+            yield
+            return
+        self._running[key] = place
+        try:
+            yield
+        finally:
+            if self._running.get(key) == place:
+                del self._running[key]
 
-    def end(self, project: str, conversation_id: str, place: int) -> None:
-        """It no longer is."""
-        if self._running.get((project, conversation_id)) == place:
-            del self._running[project, conversation_id]
+
+def queues(request: TurnRequest) -> bool:
+    """Whether a request waits for those before it."""
+    return request.overlap == turn_requests.QUEUE and request.on_line

@@ -1,0 +1,232 @@
+"""Turns that meet on one conversation: refused, in order of acceptance, or ended for the next."""
+
+import json
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import openai
+import pytest
+from nats.aio.client import Client
+
+from schemas import subjects, turn_requests
+from schemas.turn_requests import TurnRequest
+from services import ids
+from tests.builders import raw
+from tests.whole.running import MODEL, PROJECT, Running, folded, message, names, together, until
+
+LOCKED = "conversation_locked"
+TOGETHER = 50
+
+
+@pytest.fixture(scope="module")
+def two_responders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """An instance of its own with a second responder; tests kill neither for good."""
+    running = Running(tmp_path_factory.mktemp("overlap"), tokens_budget="0")
+    try:
+        running.start()
+        running.beside("responder").said("responder.started")
+        yield running
+    finally:
+        running.end()
+
+
+def conversation(running: Running, **given: Any) -> str:
+    with running.client() as client:
+        return str(client.conversations.create(**given).id)
+
+
+def queued(running: Running, asked: list[tuple[str, str]], *, overlap: str = "queue") -> list[str]:
+    """Response ids of turns put on the queue in this order: conversation id and input of each."""
+    requests = [
+        TurnRequest(
+            response_id=ids.response_id(conversation_id),
+            conversation_id=conversation_id,
+            body=raw({"model": MODEL, "input": text, "conversation": conversation_id}),
+            overlap=overlap,
+        )
+        for conversation_id, text in asked
+    ]
+
+    async def publish(client: Client) -> None:
+        js = client.jetstream()
+        for request in requests:
+            await js.publish(
+                subjects.turn_request(PROJECT, request.conversation_id),
+                turn_requests.encode(request),
+                headers={"Nats-Msg-Id": request.response_id},
+            )
+
+    running.on_log(publish)
+    return [request.response_id for request in requests]
+
+
+def ended(running: Running, conversation_id: str) -> list[str]:
+    """Response ids of a conversation's turns in the order of their ends."""
+    return [turn.id for turn in running.fold(conversation_id).state.turns.upwards(0)]
+
+
+def test_of_turns_at_the_same_time_all_but_one_are_refused(two_responders: Running):
+    conversation_id = conversation(two_responders)
+    two_responders.forget_received()
+
+    def ask(number: int) -> str | None:
+        try:
+            with two_responders.client() as client:
+                client.responses.create(
+                    model=MODEL,
+                    input=f"[[delay 0.1]] at-once-{number}",
+                    conversation=conversation_id,
+                )
+        except openai.BadRequestError as error:
+            return error.code
+        return None
+
+    answers = together(ask, range(TOGETHER), workers=TOGETHER)
+    accepted = answers.count(None)
+    assert accepted >= 1
+    assert answers.count(LOCKED) == TOGETHER - accepted
+    assert len(two_responders.received_with("at-once-")) == accepted
+    assert len(two_responders.fold(conversation_id).state.line) == 2 * accepted
+
+
+def test_queued_turns_are_answered_in_the_order_of_acceptance(two_responders: Running):
+    conversation_id = conversation(two_responders)
+    two_responders.forget_received()
+    asked = queued(
+        two_responders, [(conversation_id, f"in-order-{number}") for number in range(TOGETHER)]
+    )
+    until(lambda: len(ended(two_responders, conversation_id)) == TOGETHER)
+    assert ended(two_responders, conversation_id) == asked
+    assert len(two_responders.received_with("in-order-")) == TOGETHER
+    assert two_responders.turns_waiting() == 0
+
+
+def test_no_conversation_waits_for_another(two_responders: Running):
+    slow = conversation(two_responders)
+    others = [conversation(two_responders) for _ in range(7)]
+    queued(two_responders, [(slow, f"[[delay 3]] slow-{number}") for number in range(3)])
+    rounds = [(each, f"quick-{turn}") for turn in range(5) for each in others]
+    asked = queued(two_responders, rounds)
+    until(lambda: all(len(ended(two_responders, each)) == 5 for each in others))
+    # The slow one is at its first or second turn.
+    assert len(ended(two_responders, slow)) < 3
+    for index, each in enumerate(others):
+        assert ended(two_responders, each) == asked[index :: len(others)]
+    until(lambda: len(ended(two_responders, slow)) == 3)
+
+
+def test_an_interrupt_ends_the_turn_that_runs_and_goes_before_those_that_wait(
+    two_responders: Running,
+):
+    conversation_id = conversation(two_responders, items=[message("before")])
+    two_responders.forget_received()
+    first, second = queued(
+        two_responders,
+        [(conversation_id, "[[words 400]] [[delay 20]] first"), (conversation_id, "second")],
+    )
+    until(lambda: two_responders.received_with("first"))
+    with two_responders.client() as client:
+        response = client.responses.create(
+            model=MODEL,
+            input="third",
+            conversation=conversation_id,
+            extra_headers={"Turnlog-Overlap": "interrupt"},
+            timeout=10,
+        )
+    assert response.status == "completed"
+    until(lambda: len(ended(two_responders, conversation_id)) == 3)
+    assert ended(two_responders, conversation_id) == [first, response.id, second]
+    with two_responders.client() as client:
+        cancelled = client.responses.retrieve(first)
+    assert cancelled.status == "cancelled"
+    cancels = [
+        event["data"]["interrupted_by"]
+        for commit in two_responders.commits(conversation_id)
+        for event in json.loads(commit.payload)["events"]
+        if event["type"] == "turn_cancelled"
+    ]
+    assert cancels == [response.id]
+
+
+def test_an_interrupted_stream_ends_as_cancelled_with_what_was_said(two_responders: Running):
+    conversation_id = conversation(two_responders)
+    with two_responders.client() as client, ThreadPoolExecutor(1) as pool:
+        stream = client.responses.create(
+            model=MODEL,
+            input="[[words 300]] [[delay 0.05]] streamed-away",
+            conversation=conversation_id,
+            stream=True,
+        )
+        events = iter(stream)
+        until(lambda: next(events).type == "response.output_text.delta")
+        after = pool.submit(
+            client.responses.create,
+            model=MODEL,
+            input="instead",
+            conversation=conversation_id,
+            extra_headers={"Turnlog-Overlap": "interrupt"},
+        )
+        *_, last = events
+        assert last.type == "response.failed"
+        assert last.response.status == "cancelled"
+        assert last.response.output[0].status == "incomplete"
+        assert after.result(20).status == "completed"
+    assert [name for each in two_responders.commits(conversation_id) for name in names(each)][
+        1:
+    ] == ["turn_requested", "turn_cancelled", "turn_requested", "turn_completed"]
+
+
+def test_an_interrupt_that_would_be_refused_ends_nothing(two_responders: Running):
+    conversation_id = conversation(two_responders)
+    with two_responders.client() as client, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(
+            client.responses.create,
+            model=MODEL,
+            input="[[delay 2]] goes-on",
+            conversation=conversation_id,
+        )
+        until(lambda: two_responders.received_with("goes-on"))
+        with pytest.raises(openai.BadRequestError, match="No tool call found"):
+            client.responses.create(
+                model=MODEL,
+                input=[{"type": "function_call_output", "call_id": "call_x", "output": "x"}],
+                conversation=conversation_id,
+                extra_headers={"Turnlog-Overlap": "interrupt"},
+            )
+        assert running.result(20).status == "completed"
+
+
+def test_an_interrupt_ends_a_turn_nobody_runs_any_more(wounded: Running):
+    conversation_id = conversation(wounded)
+    (lost,) = queued(wounded, [(conversation_id, "[[delay 50]] lost")])
+    until(lambda: wounded.received_with("lost"))
+    wounded.kill("responder")
+    with wounded.client() as client:
+        response = client.responses.create(
+            model=MODEL,
+            input="instead of it",
+            conversation=conversation_id,
+            extra_headers={"Turnlog-Overlap": "interrupt"},
+        )
+    assert response.status == "completed"
+    assert ended(wounded, conversation_id) == [lost, response.id]
+    until(lambda: wounded.turns_waiting() == 0)
+
+
+def test_what_waits_goes_on_after_a_responder_was_killed(wounded: Running):
+    other = wounded.beside("responder")
+    other.said("responder.started")
+    conversations = [conversation(wounded) for _ in range(4)]
+    asked = queued(
+        wounded,
+        [(each, f"[[delay 0.2]] kill-{number}") for number in range(6) for each in conversations],
+    )
+    until(lambda: any(ended(wounded, each) for each in conversations))
+    wounded.kill("responder")
+    other.end(signal.SIGKILL)
+    until(lambda: wounded.turns_waiting() == 0, wait_s=60)
+    for index, each in enumerate(conversations):
+        assert ended(wounded, each) == asked[index::4]
+        folded(wounded.commits(each))
