@@ -226,7 +226,11 @@ CHANNELS: dict[str, Channel] = {
                 name="parked",
                 says="The message as it was taken from its stream.",
                 payload=shapes.ANY,
-                headers={"Turnlog-Subject": shapes.described(shapes.TEXT, "Where it came from.")},
+                headers={
+                    subjects.PARKED_FROM_HEADER: shapes.described(
+                        shapes.TEXT, "Where it came from."
+                    )
+                },
             ),
         ),
     ),

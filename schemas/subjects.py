@@ -8,6 +8,8 @@ DELTAS = "DELTAS"
 """Stream of what running turns say, bounded by age and bytes."""
 PARKED = "PARKED"
 """Stream of messages that failed for good, with their reason."""
+PARKED_FROM_HEADER = "Turnlog-Subject"
+"""Header of a parked message: the subject it was on."""
 REPEATS = "REPEATS"
 """Stream of marks by which a request that a client sends again is known, for a few minutes."""
 KEYS = "turnlog_keys"
@@ -101,6 +103,12 @@ def cancel_parts(subject: str) -> tuple[str, str]:
 def parked(stream: str, reason: str) -> str:
     """Subject of a message of ``stream`` given up for ``reason`` (a written word)."""
     return f"parked.{stream}.{reason}"
+
+
+def parked_parts(subject: str) -> tuple[str, str]:
+    """Stream and reason of a parked message's subject."""
+    _, stream, reason = subject.split(".", 2)
+    return stream, reason
 
 
 def repeat(project: str, digest: str) -> str:

@@ -5,7 +5,6 @@ from typing import assert_never
 
 import click
 import msgspec
-import nats
 import nats.errors
 
 from schemas import envelope
@@ -13,11 +12,9 @@ from schemas import events as e
 from schemas.ids import conversation_of
 from schemas.subjects import DEFAULT_PROJECT
 from services.cli import address, options
+from services.cli.connection import connected
 from services.journal import JournalUnavailable, Stored
 from services.journal.jetstream import JetStreamJournal
-
-CONNECT_S = 2
-"""Seconds the server of the log has to answer."""
 
 
 class NothingFound(click.ClickException):
@@ -56,24 +53,8 @@ def events(conversation: str, project: str, *, as_json: bool) -> None:
 
 async def history(nats_url: str, project: str, conversation_id: str) -> list[Stored]:
     """Every commit of a conversation, oldest first."""
-    client = await nats.connect(
-        nats_url,
-        name="turnlog events",
-        allow_reconnect=False,
-        connect_timeout=CONNECT_S,
-        # Without these a server that is down is asked sixty times before we are told.
-        max_reconnect_attempts=1,
-        reconnect_time_wait=0,
-        error_cb=_ignore,
-    )
-    try:
+    async with connected(nats_url, name="turnlog events") as client:
         return await JetStreamJournal(client).read(project, conversation_id, after=0)
-    finally:
-        await client.close()
-
-
-async def _ignore(_fault: Exception) -> None:
-    """What keeps a connection from being made is raised as well, and said once."""
 
 
 def told(stored: Stored) -> list[str]:
@@ -114,7 +95,8 @@ def summary(event: e.Event) -> str:
         case e.TurnFailed():
             return f"{event.response_id} {event.code}"
         case e.TurnCancelled():
-            return event.response_id
+            after = f" for {event.interrupted_by}" if event.interrupted_by else ""
+            return f"{event.response_id}{after}"
         case e.ResponseDeleted():
             return event.response_id
         case e.BudgetCrossed():

@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 import click
 import msgspec
-import nats
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
@@ -15,8 +14,8 @@ from nats.aio.client import Client
 from schemas import subjects
 from schemas.queries import Sql, SqlAnswer
 from services.cli import address, options
+from services.cli.connection import connected
 
-CONNECT_S = 2
 MARGIN_S = 5.0
 """Seconds an answer may take on top of what its question allows."""
 GAP = "  "
@@ -72,30 +71,21 @@ def sql(statement: str, *, form: str, rows_max: int, time_s_max: float) -> None:
 
 async def ask(nats_url: str, question: Sql) -> SqlAnswer:
     """The answer to ``question`` that knows everything written before it was asked."""
+    asked = False
     try:
-        client = await nats.connect(
-            nats_url,
-            name="turnlog sql",
-            allow_reconnect=False,
-            connect_timeout=CONNECT_S,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            error_cb=_ignore,
-        )
-    except (nats.errors.Error, OSError, TimeoutError) as error:
-        # The URL may hold a token.
-        host = urlsplit(nats_url).netloc.rpartition("@")[2]
-        raise ProjectorUnavailable(f"no Turnlog answers at {host}") from error
-    try:
-        return await _ask(client, question)
+        async with connected(nats_url, name="turnlog sql") as client:
+            asked = True
+            return await _ask(client, question)
     except nats.js.errors.NotFoundError as error:
         raise ProjectorUnavailable("the server has no log of Turnlog's") from error
     except nats.errors.NoRespondersError as error:
         raise ProjectorUnavailable("no projector runs: see `turnlog projector --help`") from error
-    except (nats.errors.Error, TimeoutError) as error:
-        raise ProjectorUnavailable("the projector did not answer in time") from error
-    finally:
-        await client.close()
+    except (nats.errors.Error, OSError, TimeoutError) as error:
+        if asked:
+            raise ProjectorUnavailable("the projector did not answer in time") from error
+        # The URL may hold a token.
+        host = urlsplit(nats_url).netloc.rpartition("@")[2]
+        raise ProjectorUnavailable(f"no Turnlog answers at {host}") from error
 
 
 async def _ask(client: Client, question: Sql) -> SqlAnswer:
@@ -107,10 +97,6 @@ async def _ask(client: Client, question: Sql) -> SqlAnswer:
         timeout=question.wait_s + question.time_s_max + MARGIN_S,
     )
     return msgspec.json.decode(answer.data, type=SqlAnswer)
-
-
-async def _ignore(_error: Exception) -> None:
-    """What goes wrong is raised where it was asked for; nats-py would log it as well."""
 
 
 def write(answer: SqlAnswer, form: str) -> None:

@@ -16,6 +16,7 @@ from services import clock
 from services.conversation.refusals import AttemptSuperseded
 from services.journal import JournalUnavailable
 from services.journal.deltas import Deltas
+from services.journal.parked import Parked
 from services.journal.turn_requests import TurnRequests
 from services.responder.admission import LeftAlone, TakenElsewhere
 from services.responder.answer_turn import TurnAnswerer
@@ -107,6 +108,7 @@ class Responder:
         self._answerer = answerer
         self._settings = settings
         self._deltas = Deltas(client)
+        self._parked = Parked(client)
         self._queue = TurnRequests(client)
         self._order = TurnOrder(self._queue)
         self._deliveries: set[Delivered] = set()
@@ -281,11 +283,7 @@ class Responder:
         await self._park(subject, turn_requests.encode(request), reason)
 
     async def _park(self, subject: str, payload: bytes, reason: str) -> None:
-        await self._client.jetstream().publish(
-            subjects.parked(subjects.TURN_REQUESTS, reason),
-            payload,
-            headers={"Turnlog-Subject": subject},
-        )
+        await self._parked.put(subjects.TURN_REQUESTS, reason, subject=subject, payload=payload)
         log.error("turn.parked", subject=subject, reason=reason)
 
     async def _tell(

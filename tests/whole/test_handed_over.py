@@ -1,0 +1,86 @@
+"""A turn whose responder dies or stops goes on at another one, if that can be told."""
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tests.whole.running import MODEL, Running, until
+
+
+def begun(running: Running, text: str, **given: Any) -> tuple[str, str]:
+    """Conversation and response id of a turn in the background whose model was asked."""
+    with running.client() as client:
+        conversation_id = client.conversations.create().id
+        response = client.responses.create(
+            model=MODEL, input=text, conversation=conversation_id, background=True, **given
+        )
+    until(lambda: running.received_with(text))
+    return conversation_id, response.id
+
+
+def test_a_turn_is_handed_over_when_its_responder_stops(wounded: Running):
+    conversation_id, response_id = begun(wounded, "[[delay 6]] handed-over")
+    other = wounded.beside("responder")
+    other.said("responder.started")
+    wounded.kill("responder", signal.SIGTERM)
+    until(lambda: "turn_started" in wounded.events(conversation_id), wait_s=8)
+    with wounded.client() as client:
+        until(lambda: client.responses.retrieve(response_id).status == "completed")
+    assert wounded.events(conversation_id)[1:] == [
+        "turn_requested",
+        "turn_started",
+        "turn_completed",
+    ]
+    assert len(wounded.received_with("handed-over")) == 2
+    assert other.end() == 0
+
+
+def test_a_stream_ends_as_failed_when_its_responder_stops(wounded: Running):
+    with wounded.client() as client:
+        conversation_id = client.conversations.create().id
+        events = iter(
+            client.responses.create(
+                model=MODEL,
+                input="[[words 500]] [[delay 0.05]] cut-off",
+                conversation=conversation_id,
+                stream=True,
+            )
+        )
+        until(lambda: next(events).type == "response.output_text.delta")
+        wounded.kill("responder", signal.SIGTERM)
+        *_, last = events
+    assert last.type == "response.failed"
+    assert last.response.error.code == "server_error"
+    assert last.response.output[0].status == "incomplete"
+    until(lambda: wounded.events(conversation_id)[-1] == "turn_failed")
+
+
+def test_a_stream_in_the_background_that_lost_its_responder_is_completed(wounded: Running):
+    numbers, types = [], []
+
+    def follow() -> Any:
+        with wounded.client() as client:
+            for event in client.responses.create(
+                model=MODEL,
+                input="[[words 60]] [[delay 0.05]] told-half",
+                stream=True,
+                background=True,
+            ):
+                numbers.append(event.sequence_number)
+                types.append(event.type)
+            return event
+
+    with ThreadPoolExecutor(1) as pool:
+        followed = pool.submit(follow)
+        until(lambda: "response.output_text.delta" in types)
+        wounded.kill("responder")
+        last = followed.result(60)
+    assert last.type == "response.completed"
+    assert numbers == list(range(len(numbers)))
+    assert types.count("response.created") == 1
+    with wounded.client() as client:
+        kept = client.responses.retrieve(last.response.id)
+        assert kept.status == "completed"
+        assert kept.output_text == last.response.output_text
+        again = list(client.responses.retrieve(last.response.id, stream=True))
+    assert [event.type for event in again] == types
