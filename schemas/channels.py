@@ -206,14 +206,37 @@ CHANNELS: dict[str, Channel] = {
         address=subjects.cancel("{project}", "{response_id}"),
         says="Asks whoever runs a turn to end it; the end is told on `delta`.",
         does="receive",
-        messages=(Message(name="cancel", says="Says nothing.", payload=shapes.ANY),),
+        messages=(
+            Message(
+                name="cancel",
+                says="Says nothing, or the response id of the turn it is ended for.",
+                payload=shapes.ANY,
+            ),
+        ),
         reply=Message(name="cancelling", says="Says nothing but that it runs.", payload=shapes.ANY),
+    ),
+    "cancel_waiting": Channel(
+        address=subjects.cancel_waiting("{project}", "{response_id}"),
+        says="Asks a responder to end a turn in the background that waits on the queue.",
+        does="receive",
+        messages=(Message(name="cancel_waiting", says="Says nothing.", payload=shapes.ANY),),
+        reply=Message(
+            name="cancelled",
+            says="Says nothing: the log tells what it came to.",
+            payload=shapes.ANY,
+        ),
     ),
     "running": Channel(
         address=subjects.running("{project}", "{response_id}"),
-        says="Asks whether a turn of which nothing is stored still runs anywhere.",
+        says="Asks whether a turn is worked on anywhere.",
         does="receive",
-        messages=(Message(name="running_question", says="Says nothing.", payload=shapes.ANY),),
+        messages=(
+            Message(
+                name="running_question",
+                says="Says nothing, or the name of the responder that asks.",
+                payload=shapes.ANY,
+            ),
+        ),
         reply=Message(name="running", says="Says nothing but that it runs.", payload=shapes.ANY),
     ),
     "parked": Channel(

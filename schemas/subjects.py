@@ -22,6 +22,7 @@ ALL_DELTAS = "delta.>"
 ALL_PARKED = "parked.>"
 ALL_REPEATS = "repeat.>"
 ALL_CANCELS = "cancel.*.*"
+ALL_CANCELS_WAITING = "cancel_waiting.*.*"
 ALL_RUNNING = "running.*.*"
 
 RESPONDER = "responder"
@@ -81,6 +82,11 @@ def delta_unstored(project: str, response_id: str) -> str:
 def cancel(project: str, response_id: str) -> str:
     """Subject on which whoever runs a turn is asked to end it; captured by no stream."""
     return f"cancel.{project}.{response_id}"
+
+
+def cancel_waiting(project: str, response_id: str) -> str:
+    """Subject on which any responder is asked to end a turn that waits; captured by no stream."""
+    return f"cancel_waiting.{project}.{response_id}"
 
 
 def running(project: str, response_id: str) -> str:

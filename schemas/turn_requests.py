@@ -57,6 +57,11 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             return False
 
 
+def queues(request: TurnRequest) -> bool:
+    """Whether a request waits for those before it."""
+    return request.overlap == QUEUE and request.on_line
+
+
 class _Target(msgspec.Struct):
     conversation: Any = None
 

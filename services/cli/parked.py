@@ -122,7 +122,7 @@ async def _replay(client: Client, sequence: int) -> str:
     message = await _get(client, sequence)
     payload, response_id = again(message)
     # Sent twice, if we die before it is removed, it is stored once.
-    headers = {MESSAGE_ID: f"parked.{sequence}.{message.at.isoformat()}"}
+    headers = {MESSAGE_ID: f"replayed-{sequence}-{message.at.isoformat()}"}
     await client.jetstream().publish(message.subject, payload, headers=headers)
     await Parked(client).remove(sequence)
     return f"replayed as {response_id}" if response_id else f"replayed on {message.subject}"

@@ -45,6 +45,7 @@ class RequestTurn(_Command, frozen=True, kw_only=True):
 
     Without a ``model``: with that of its parent. ``summarised``: it asks for nothing but a summary
     of its context. ``interrupts`` is a turn on the line that is ended for it, if it still runs.
+    ``ends``: it has waited in vain, and is recorded together with its end, whatever runs meanwhile.
     """
 
     response_id: str
@@ -56,6 +57,7 @@ class RequestTurn(_Command, frozen=True, kw_only=True):
     store: bool
     summarised: bool = False
     interrupts: str | None = None
+    ends: "CancelTurn | FailTurn | None" = None
 
 
 class StartAttempt(_Command, frozen=True, kw_only=True):

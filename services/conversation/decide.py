@@ -30,6 +30,7 @@ from services.conversation.refusals import (
 )
 from services.conversation.state import Conversation, evolve, tokens_after
 from services.conversation.turn_compaction import stored
+from services.conversation.visible import visible, visible_response
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,45 +62,6 @@ def decide(
             return _with_crossing(state, _edit(state, command), policy)
         case _:
             assert_never(command)
-
-
-def visible(state: Conversation) -> bool:
-    """Whether clients may address this conversation by its id."""
-    return state.exists and not state.deleted and not state.hidden
-
-
-def visible_response(state: Conversation, response_id: str) -> Turn | None:
-    """An ended turn whose response object clients may still read."""
-    turn = state.turns.get(response_id)
-    if turn is None or not turn.store or response_id in state.responses_deleted:
-        return None
-    return turn
-
-
-def readable_response(state: Conversation, response_id: str) -> Turn | None:
-    """A turn whose response object clients may read: ended, or running in the background."""
-    running = state.turn_running(response_id)
-    if running is not None:
-        return running if running.background and running.store else None
-    return visible_response(state, response_id)
-
-
-def visible_item(state: Conversation, item_id: str) -> Item | None:
-    """An item that stands on the line, or that a readable response took in or gave out.
-
-    The line of a deleted conversation is gone with it; what its responses hold is still theirs.
-    """
-    on_line = state.item(item_id)
-    if on_line is not None and not state.deleted:
-        return on_line
-    for turn in state.turns.downwards(len(state.turns)):
-        for item in turn.context:
-            # What was taken off the line is not found through the turn it came with.
-            if item.id != item_id or not visible_response(state, turn.id):
-                continue
-            if on_line is not None or not turn.joined:
-                return item
-    return None
 
 
 def before_input(
@@ -238,7 +200,10 @@ def _request(
 ) -> tuple[e.Event, ...]:
     if state.turn_running(command.response_id) or state.turns.get(command.response_id):
         return ()
-    admitted(state, command, conversation_id=conversation_id)
+    if command.ends is None:
+        admitted(state, command, conversation_id=conversation_id)
+    elif not visible(state):
+        raise ConversationUnknown(conversation_id)
     requested = e.TurnRequested(
         response_id=command.response_id,
         model=model_of(state, command),
@@ -251,6 +216,8 @@ def _request(
     )
     if not state.exists:
         return (e.ConversationCreated(hidden=True), requested)
+    if command.ends is not None:
+        return (requested, _end_of(command.ends))
     in_way = state.turn_on_line if command.on_line else None
     if in_way is None:
         return (requested,)
@@ -280,15 +247,7 @@ def _attempt(
         case c.FailTurn():
             if turn is None or command.attempt != turn.attempt:
                 raise AttemptSuperseded(command.response_id)
-            return (
-                e.TurnFailed(
-                    response_id=turn.id,
-                    code=command.code,
-                    message=command.message,
-                    items=tuple(item.raw for item in command.items),
-                    tokens=tuple(item.tokens for item in command.items),
-                ),
-            )
+            return (_end_of(command),)
         case _:
             assert_never(command)
 
@@ -331,13 +290,25 @@ def _cancel(state: Conversation, command: c.CancelTurn) -> tuple[e.Event, ...]:
             return ()
     elif state.turn_running(command.response_id) is None:
         raise AttemptSuperseded(command.response_id)
-    return (
-        e.TurnCancelled(
+    return (_end_of(command),)
+
+
+def _end_of(command: c.CancelTurn | c.FailTurn) -> e.TurnCancelled | e.TurnFailed:
+    items = tuple(item.raw for item in command.items)
+    tokens = tuple(item.tokens for item in command.items)
+    if isinstance(command, c.CancelTurn):
+        return e.TurnCancelled(
             response_id=command.response_id,
-            items=tuple(item.raw for item in command.items),
-            tokens=tuple(item.tokens for item in command.items),
+            items=items,
+            tokens=tokens,
             interrupted_by=command.interrupted_by,
-        ),
+        )
+    return e.TurnFailed(
+        response_id=command.response_id,
+        code=command.code,
+        message=command.message,
+        items=items,
+        tokens=tokens,
     )
 
 

@@ -33,12 +33,14 @@ from services.gateway.request_log import RequestLog
 from services.gateway.responses import ResponseEndpoints
 from services.gateway.settings import GatewaySettings
 from services.gateway.turns import Turns
+from services.gateway.waiting import WaitingTurns
 from services.gateway.websocket import WebSocketEndpoint
 from services.journal import JournalUnavailable, connect, streams
 from services.journal.conversations import Conversations
 from services.journal.deltas import Deltas
 from services.journal.jetstream import JetStreamJournal
 from services.journal.keys import content_key
+from services.journal.turn_requests import TurnRequests
 from services.model import Model
 from services.model.connect import model as connect_model
 from services.model.intake import Intake
@@ -81,7 +83,14 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
     ).count
     turns = Turns(client, conversations)
     models = ModelEndpoints(model)
-    responses = ResponseEndpoints(conversations, turns, Deltas(client), repeats, settings)
+    responses = ResponseEndpoints(
+        conversations,
+        turns,
+        Deltas(client),
+        repeats,
+        WaitingTurns(TurnRequests(client)),
+        settings,
+    )
     compact = CompactEndpoint(client, settings, body_bytes_max=bytes_max)
     app = Starlette(
         routes=[
@@ -89,14 +98,7 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
             WebSocketRoute("/v1/responses", WebSocketEndpoint(turns, settings).connect),
             Route("/v1/responses/input_tokens", count_tokens, methods=["POST"]),
             Route("/v1/responses/compact", compact.create, methods=["POST"]),
-            Route("/v1/responses/{response_id}", responses.retrieve, methods=["GET"]),
-            Route("/v1/responses/{response_id}", responses.delete, methods=["DELETE"]),
-            Route("/v1/responses/{response_id}/cancel", responses.cancel, methods=["POST"]),
-            Route(
-                "/v1/responses/{response_id}/input_items",
-                responses.list_input_items,
-                methods=["GET"],
-            ),
+            *_on_a_response(responses),
             *_on_conversations(crud),
             Route("/v1/models", models.list, methods=["GET"]),
             # Names of models may hold slashes.
@@ -115,6 +117,16 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
     # A path without an id is not the collection's, and a redirect would name the Host it was sent.
     app.router.redirect_slashes = False
     return RequestLog(app)
+
+
+def _on_a_response(responses: ResponseEndpoints) -> list[Route]:
+    one = "/v1/responses/{response_id}"
+    return [
+        Route(one, responses.retrieve, methods=["GET"]),
+        Route(one, responses.delete, methods=["DELETE"]),
+        Route(one + "/cancel", responses.cancel, methods=["POST"]),
+        Route(one + "/input_items", responses.list_input_items, methods=["GET"]),
+    ]
 
 
 def _on_conversations(crud: ConversationEndpoints) -> list[Route]:

@@ -14,10 +14,10 @@ from schemas.http import conversations as bodies
 from schemas.repeats import Mark
 from services import ids
 from services.conversation import commands
-from services.conversation.decide import visible
 from services.conversation.history import Item, read_items
 from services.conversation.refusals import ConversationUnknown, ItemUnknown
 from services.conversation.state import Conversation
+from services.conversation.visible import visible
 from services.gateway import answers
 from services.gateway.identify import project_of
 from services.gateway.repeats import Repeats

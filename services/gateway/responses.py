@@ -17,12 +17,13 @@ from schemas.repeats import Mark
 from schemas.turn_requests import TurnRequest
 from services import clock, ids
 from services.conversation import commands
-from services.conversation.decide import before_input, cancellable, readable_response
+from services.conversation.decide import before_input, cancellable
 from services.conversation.history import Item, Turn
 from services.conversation.refusals import ItemUnknown, ResponseUnknown
 from services.conversation.response import render
 from services.conversation.retelling import retold, terminal
 from services.conversation.state import Conversation
+from services.conversation.visible import readable_response
 from services.gateway import answers
 from services.gateway.asking import is_stored, overlap_of, turn_request
 from services.gateway.event_stream import HEADERS, EventStream, Patience, begun, refused
@@ -30,9 +31,12 @@ from services.gateway.identify import project_of
 from services.gateway.repeats import Repeats
 from services.gateway.settings import GatewaySettings
 from services.gateway.turns import Listener, Turns
+from services.gateway.waiting import WaitingTurns, promised, turn_of
 from services.journal.conversations import Conversations
 from services.journal.deltas import Deltas, joined
 
+QUEUED_WAIT_S = 0.25
+"""Seconds a turn in the background is given to begin, until its asker is told that it waits."""
 CANCEL_WAIT_S = 5.0
 """Seconds a responder is given to end a turn it was asked to cancel."""
 DELTAS_LATE_S = 2.0
@@ -49,6 +53,7 @@ class ResponseEndpoints:
         turns: Turns,
         deltas: Deltas,
         repeats: Repeats,
+        waiting: WaitingTurns,
         settings: GatewaySettings,
     ) -> None:
         """``settings`` hold the limits of bodies and waits."""
@@ -56,6 +61,7 @@ class ResponseEndpoints:
         self._turns = turns
         self._deltas = deltas
         self._repeats = repeats
+        self._waiting = waiting
         self._settings = settings
         self._patience = Patience(
             answer_wait_s=settings.answer_wait_s, keep_alive_s=settings.keep_alive_s
@@ -78,6 +84,10 @@ class ResponseEndpoints:
             return EventStream(listening, self._patience, obfuscated=create.include_obfuscation)
         async with listening as listener:
             if create.background:
+                if promised(asked, create) and await listener.quiet(wait_s=QUEUED_WAIT_S):
+                    return answers.raw(
+                        render(turn_of(asked, create), conversation_id=asked.conversation_id)
+                    )
                 return await self._begun(project, asked.conversation_id, listener)
             return await self._plain(listener)
 
@@ -89,7 +99,7 @@ class ResponseEndpoints:
         loaded = await self._conversations.load(project, conversation_id)
         turn = readable_response(loaded.state, response_id)
         if turn is None:
-            raise ResponseUnknown(response_id)
+            turn = await self._waiting_turn(loaded.state, project, response_id)
         if query.stream:
             return await self._streamed(project, conversation_id, turn, query)
         return answers.raw(render(turn, conversation_id=conversation_id), sequence=loaded.sequence)
@@ -110,6 +120,10 @@ class ResponseEndpoints:
         response_id, conversation_id = _ids(request)
         project = project_of(request)
         loaded = await self._conversations.load(project, conversation_id)
+        if not known(loaded.state, response_id):
+            await self._waiting_turn(loaded.state, project, response_id)
+            await self._turns.cancel_waiting(project, response_id)
+            loaded = await self._conversations.load(project, conversation_id)
         if cancellable(loaded.state, response_id):
             await self._turns.cancel(project, response_id, wait_s=CANCEL_WAIT_S)
         # Whoever ran it has ended it; if nobody does any more, this does.
@@ -164,6 +178,15 @@ class ResponseEndpoints:
         # If the log does not know it, it still waits on the queue, or never came as far.
         known = replace(asked, response_id=mark.id, conversation_id=mark.conversation_id)
         return known, turn is not None
+
+    async def _waiting_turn(self, state: Conversation, project: str, response_id: str) -> Turn:
+        """A turn the log does not know yet; raises `ResponseUnknown` if nobody has asked for it."""
+        turn = None
+        if not known(state, response_id):
+            turn = await self._waiting.find(project, response_id)
+        if turn is None:
+            raise ResponseUnknown(response_id)
+        return turn
 
     async def _begun(self, project: str, conversation_id: str, listener: Listener) -> Response:
         """A turn in the background, once it is admitted."""
@@ -229,6 +252,11 @@ class ResponseEndpoints:
                 return None
             # The end is heard a moment before it is kept.
             await asyncio.sleep(DELTAS_INTERVAL_S)
+
+
+def known(state: Conversation, response_id: str) -> bool:
+    """Whether a turn was let begin."""
+    return bool(state.turn_running(response_id) or state.turns.get(response_id))
 
 
 def _newest(turn: Turn, state: Conversation) -> bool:

@@ -90,6 +90,15 @@ class Listener:
             self._heard[:0] = await self._kept.deltas.read(self._project, self._response_id)
             self._something.set()
 
+    async def quiet(self, *, wait_s: float) -> bool:
+        """Whether nothing is heard for ``wait_s`` seconds; what is heard stays to be told."""
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._something.wait()
+        except TimeoutError:
+            return True
+        return False
+
     async def told(self, *, wait_s: float) -> Told | None:
         """What has been said since; ``None`` after ``wait_s`` seconds of silence.
 
@@ -231,6 +240,14 @@ class Turns:
                 async with asyncio.timeout(wait_s):
                     while (told := await listener.told(wait_s=wait_s)) and not told.end:
                         continue
+
+    async def cancel_waiting(self, project: str, response_id: str) -> None:
+        """Have a turn ended that waits on the queue; raises `JournalUnavailable` if none can."""
+        subject = subjects.cancel_waiting(project, response_id)
+        try:
+            await self._client.request(subject, timeout=self._wait_s)
+        except nats.errors.Error as error:
+            raise JournalUnavailable(str(error) or type(error).__name__) from error
 
     async def _runs(self, project: str, response_id: str) -> bool:
         """Whether a process says that it runs a turn of which nothing is stored."""

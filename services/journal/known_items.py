@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import msgspec
 
 from schemas.ids import conversation_of_item
-from services.conversation.decide import visible_item
 from services.conversation.state import Conversation
+from services.conversation.visible import visible_item
 from services.journal.conversations import Conversations
 
 

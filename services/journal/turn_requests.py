@@ -1,10 +1,14 @@
 """Turn requests on the queue, looked at and taken off without a delivery."""
 
+from collections.abc import AsyncIterator
+
 import msgspec
 import nats.errors
 from nats.aio.client import Client
 
-from schemas import subjects
+from schemas import ids as id_forms
+from schemas import subjects, turn_requests
+from schemas.turn_requests import TurnRequest
 from services.journal import JournalUnavailable
 
 _NOT_FOUND = 404
@@ -13,11 +17,11 @@ _GONE = frozenset({10043, 10057})
 If that ever hides a failure, the request is found to have been answered when it comes again."""
 
 
-class Placed(msgspec.Struct, frozen=True):
-    """A message of the queue: its stream sequence, and its payload."""
+class Waiting(msgspec.Struct, frozen=True):
+    """A request on the queue, and its stream sequence there."""
 
     place: int
-    payload: bytes
+    request: TurnRequest
 
 
 class _Next(msgspec.Struct):
@@ -50,6 +54,17 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Answer).decode
 
 
+def decoded(payload: bytes, conversation_id: str | None) -> TurnRequest | None:
+    """The request in a message; none if it is no request, or one for another conversation."""
+    try:
+        request = turn_requests.decode(payload)
+    except msgspec.MsgspecError:
+        return None
+    if not id_forms.acceptable(request.response_id):
+        return None
+    return request if conversation_id in {None, request.conversation_id} else None
+
+
 class TurnRequests:
     """The stream TURN_REQUESTS as its leader has it: who is in front may not be out of date."""
 
@@ -58,14 +73,30 @@ class TurnRequests:
         self._client = client
         self._wait_s = wait_s
 
-    async def following(self, project: str, conversation_id: str, place: int) -> Placed | None:
-        """The first request of a conversation behind ``place``; raises `JournalUnavailable`."""
+    async def of(self, project: str, conversation_id: str) -> AsyncIterator[Waiting]:
+        """The requests of a conversation, oldest first; raises `JournalUnavailable`."""
         subject = subjects.turn_request(project, conversation_id)
-        answer = await self._ask("GET", _encode(_Next(place + 1, subject)))
-        if answer.error is not None and answer.error.code != _NOT_FOUND:
-            raise JournalUnavailable(answer.error.description)
-        message = answer.message
-        return None if message is None else Placed(message.seq, message.data)
+        place = 0
+        while True:
+            answer = await self._ask("GET", _encode(_Next(place + 1, subject)))
+            if answer.error is not None and answer.error.code != _NOT_FOUND:
+                raise JournalUnavailable(answer.error.description)
+            if answer.message is None:
+                return
+            place = answer.message.seq
+            request = decoded(answer.message.data, conversation_id)
+            if request is not None:
+                yield Waiting(place, request)
+
+    async def find(self, project: str, response_id: str) -> Waiting | None:
+        """The request for a response; raises `JournalUnavailable`."""
+        conversation_id = id_forms.conversation_of(response_id)
+        if conversation_id is None:
+            return None
+        async for waiting in self.of(project, conversation_id):
+            if waiting.request.response_id == response_id:
+                return waiting
+        return None
 
     async def remove(self, place: int) -> None:
         """Take a request off the queue, delivered or not; twice is once."""

@@ -22,7 +22,7 @@ from services.conversation.state import Conversation
 from services.journal.conversations import Conversations
 from services.model import Answer, ModelRefused, ModelUnavailable
 from services.model.intake import Intake
-from services.responder.admission import Admission, Admitted, retold
+from services.responder.admission import Admission, Admitted, LeftRunning, retold
 from services.responder.ask_model import ModelAsker
 from services.responder.asked import Asked, unstored
 from services.responder.at_work import AtWork
@@ -83,12 +83,55 @@ class TurnAnswerer:
         with self._working(project, request):
             try:
                 asked = await self._read(project, request, first=first)
+            except ApiError as refused:
+                return refusal(refused)
+            try:
                 found = await self._admission.admit(asked, place=place, first=first)
                 return await self._answer(asked, found, deltas)
             except AttemptSuperseded:
                 raise
             except ApiError as refused:
-                return refusal(refused)
+                if not asked.promised:
+                    return refusal(refused)
+                failed = commands.FailTurn(
+                    response_id=request.response_id,
+                    attempt=1,
+                    code="invalid_prompt",
+                    message=refused.message,
+                )
+                return await self._ended_waiting(asked, failed, place=place)
+
+    async def cancel_waiting(
+        self, project: str, request: TurnRequest, *, place: int
+    ) -> Outcome | None:
+        """The end of a turn in the background that has not begun; none if it may not end so."""
+        try:
+            asked = await self._read(project, request, first=False)
+        except ApiError as refused:
+            return refusal(refused)
+        if not asked.promised:
+            return None
+        cancelled = commands.CancelTurn(response_id=request.response_id)
+        return await self._ended_waiting(asked, cancelled, place=place)
+
+    async def _ended_waiting(
+        self, asked: Asked, end: commands.CancelTurn | commands.FailTurn, *, place: int
+    ) -> Outcome:
+        """The end of a turn that never began; as it was, if it has ended or begun meanwhile."""
+        response_id = asked.request.response_id
+        try:
+            granted = await self._conversations.grant(
+                asked.project,
+                asked.request.conversation_id,
+                asked.admission(ends=end),
+                command_id=f"{response_id}.requested.{place}.ended",
+            )
+        except ApiError as refused:
+            return refusal(refused)
+        turn = granted.state.turns.get(response_id)
+        if turn is None:
+            raise LeftRunning(response_id)
+        return self._told(asked, turn, Relay(ids.item_id), sequence=granted.sequence)
 
     async def known(self, project: str, request: TurnRequest) -> bool:
         """Whether a turn was let begin."""

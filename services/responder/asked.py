@@ -6,7 +6,7 @@ from schemas import ids as id_forms
 from schemas.http import checks
 from schemas.http.create_response import CreateResponse
 from schemas.http.errors import Invalid
-from schemas.turn_requests import OVERLAPS, TurnRequest
+from schemas.turn_requests import OVERLAPS, TurnRequest, queues
 from services import clock
 from services.conversation import commands
 from services.conversation.history import Item, Turn
@@ -37,8 +37,21 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the answer is told while it is made."""
         return self.create.stream and not self.retold
 
-    def admission(self, *, interrupts: str | None = None) -> commands.RequestTurn:
-        """What is asked of the conversation; ``interrupts`` is a turn to be ended for it."""
+    @property
+    def promised(self) -> bool:
+        """Whether its asker was told that it waits, and may look for its response at any time."""
+        return self.create.background and self.create.store and queues(self.request)
+
+    def admission(
+        self,
+        *,
+        interrupts: str | None = None,
+        ends: commands.CancelTurn | commands.FailTurn | None = None,
+    ) -> commands.RequestTurn:
+        """What is asked of the conversation; ``interrupts`` is a turn to be ended for it.
+
+        ``ends``: it is recorded with this end instead of being run.
+        """
         create = self.create
         return commands.RequestTurn(
             response_id=self.request.response_id,
@@ -50,6 +63,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
             store=create.store,
             summarised=self.summarised,
             interrupts=interrupts,
+            ends=ends,
         )
 
 

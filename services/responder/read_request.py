@@ -4,27 +4,15 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from schemas import items, turn_requests
+from schemas import items
 from schemas.http import checks
 from schemas.http.create_response import read_create
-from schemas.ids import acceptable
 from schemas.turn_requests import TurnRequest
 from services.conversation.history import Item, Turn
 from services.journal.conversations import Conversations
 from services.journal.known_items import known_items
 from services.model.intake import Intake
 from services.responder.asked import Asked, check_target
-
-
-def decoded(payload: bytes, conversation_id: str | None) -> TurnRequest | None:
-    """The request in a message; none if it is no request, or one for another conversation."""
-    try:
-        request = turn_requests.decode(payload)
-    except msgspec.MsgspecError:
-        return None
-    if not acceptable(request.response_id):
-        return None
-    return request if conversation_id in {None, request.conversation_id} else None
 
 
 class RequestReader:

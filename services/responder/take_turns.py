@@ -11,22 +11,21 @@ from nats.aio.msg import Msg
 
 from schemas import subjects, turn_requests
 from schemas.http.errors import Overloaded, ServerFault
-from schemas.turn_requests import TurnRequest
+from schemas.turn_requests import TurnRequest, queues
 from services import clock
 from services.conversation.refusals import AttemptSuperseded
 from services.journal import JournalUnavailable
 from services.journal.deltas import Deltas
 from services.journal.parked import Parked
-from services.journal.turn_requests import TurnRequests
-from services.responder.admission import LeftAlone, TakenElsewhere
+from services.journal.turn_requests import TurnRequests, decoded
+from services.responder.admission import LeftAlone, LeftRunning, TakenElsewhere
 from services.responder.answer_turn import TurnAnswerer
 from services.responder.at_work import Responders
 from services.responder.outbox import Outbox
 from services.responder.outcome import End, Outcome, refusal
-from services.responder.read_request import decoded
 from services.responder.running import HandedOver
 from services.responder.settings import ResponderSettings
-from services.responder.turn_order import TurnOrder, queues
+from services.responder.turn_order import TurnOrder
 
 log = structlog.get_logger()
 
@@ -160,6 +159,9 @@ class Responder:
         """Hear, from now on, which turns are to end, and who asks for one that runs here."""
         await self._responders.listen()
         await self._client.subscribe(subjects.ALL_CANCELS, cb=self.cancel)
+        await self._client.subscribe(
+            subjects.ALL_CANCELS_WAITING, queue=subjects.RESPONDER, cb=self.cancel_waiting
+        )
 
     async def cancel(self, message: Msg) -> None:
         """A turn is to end; only the process that waits for its model answers."""
@@ -167,6 +169,29 @@ class Responder:
         interrupted_by = message.data.decode(errors="replace") or None
         if self._answerer.stop(project, response_id, interrupted_by=interrupted_by):
             await message.respond(b"")
+
+    async def cancel_waiting(self, message: Msg) -> None:
+        """A turn that waits on the queue is to end before it begins; answers once it has ended."""
+        project, response_id = subjects.cancel_parts(message.subject)
+        started = clock.monotonic()
+        try:
+            waiting = await self._order.find(project, response_id)
+            if waiting is not None:
+                request, place = waiting.request, waiting.place
+                outcome = await self._answerer.cancel_waiting(project, request, place=place)
+                if outcome is not None:
+                    await self._queue.remove(place)
+                    outbox = Outbox(self._client, subjects.delta(project, response_id))
+                    await self._tell(
+                        project, request, outbox, outcome, started=started, stored=True
+                    )
+        except LeftRunning:
+            # It has just begun: whoever runs it is asked next.
+            log.info("cancel.too_late", response_id=response_id)
+        except JournalUnavailable as error:
+            # The asker asks again, or finds that it goes on.
+            log.warning("cancel.delayed", response_id=response_id, error=str(error))
+        await message.respond(b"")
 
     async def show_life(self) -> None:
         """Tell the queue, for ever, that the turns taken are still worked on."""

@@ -10,19 +10,8 @@ Requests that do not wait have no place in it: whether a turn of theirs runs is 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import msgspec
-
-from schemas import turn_requests
-from schemas.turn_requests import TurnRequest
-from services.journal.turn_requests import TurnRequests
-from services.responder.read_request import decoded
-
-
-class Next(msgspec.Struct, frozen=True):
-    """A request, and its stream sequence on the queue."""
-
-    place: int
-    request: TurnRequest
+from schemas.turn_requests import TurnRequest, queues
+from services.journal.turn_requests import TurnRequests, Waiting
 
 
 class TurnOrder:
@@ -41,15 +30,16 @@ class TurnOrder:
         first = await self.first(project, request.conversation_id)
         return first is not None and first.place < place
 
-    async def first(self, project: str, conversation_id: str) -> Next | None:
+    async def first(self, project: str, conversation_id: str) -> Waiting | None:
         """The request in front; raises `JournalUnavailable`."""
-        place = 0
-        while (found := await self._queue.following(project, conversation_id, place)) is not None:
-            place = found.place
-            request = decoded(found.payload, conversation_id)
-            if request is not None and queues(request):
-                return Next(place, request)
+        async for waiting in self._queue.of(project, conversation_id):
+            if queues(waiting.request):
+                return waiting
         return None
+
+    async def find(self, project: str, response_id: str) -> Waiting | None:
+        """The request for a response; raises `JournalUnavailable`."""
+        return await self._queue.find(project, response_id)
 
     @contextmanager
     def worked_on(self, project: str, request: TurnRequest, place: int) -> Iterator[None]:
@@ -64,8 +54,3 @@ class TurnOrder:
         finally:
             if self._running.get(key) == place:
                 del self._running[key]
-
-
-def queues(request: TurnRequest) -> bool:
-    """Whether a request waits for those before it."""
-    return request.overlap == turn_requests.QUEUE and request.on_line

@@ -5,15 +5,11 @@ import pytest
 from schemas import events as e
 from schemas.http import stream_events
 from services.conversation import commands as c
-from services.conversation.decide import (
-    before_input,
-    readable_response,
-    visible_item,
-    visible_response,
-)
+from services.conversation.decide import before_input
 from services.conversation.history import Item
 from services.conversation.refusals import AttemptSuperseded, NotCancellable, ResponseUnknown
 from services.conversation.retelling import retold
+from services.conversation.visible import readable_response, visible_item, visible_response
 from tests.builders import (
     CONVERSATION_ID,
     added,

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from schemas import events as e
 from schemas.envelope import Outline
 from schemas.events import CLASSES
-from services.conversation.decide import before_input, visible
+from services.conversation.decide import before_input
 from services.conversation.state import NEW, UNSTORED, evolve
+from services.conversation.visible import visible
 from tests.builders import (
     AT,
     PROPERTY,

@@ -3,7 +3,7 @@ import pytest
 
 from schemas import events as e
 from services.conversation import commands as c
-from services.conversation.decide import before_input, visible_response
+from services.conversation.decide import before_input
 from services.conversation.refusals import (
     AttemptSuperseded,
     ConversationLocked,
@@ -13,6 +13,7 @@ from services.conversation.refusals import (
     ToolCallMissing,
     ToolOutputMissing,
 )
+from services.conversation.visible import visible_response
 from tests.builders import (
     added,
     call,

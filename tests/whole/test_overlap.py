@@ -230,3 +230,71 @@ def test_what_waits_goes_on_after_a_responder_was_killed(wounded: Running):
     for index, each in enumerate(conversations):
         assert ended(wounded, each) == asked[index::4]
         folded(wounded.commits(each))
+
+
+def waiting_in_the_background(running: Running, text: str, **given: Any) -> tuple[str, str, str]:
+    """A conversation, the turn that runs on it, and the one in the background that waits."""
+    conversation_id = conversation(running)
+    (first,) = queued(running, [(conversation_id, f"[[delay 4]] first-{text}")])
+    until(lambda: running.received_with(f"first-{text}"))
+    with running.client() as client:
+        response = client.responses.create(
+            model=MODEL,
+            input=text,
+            conversation=conversation_id,
+            background=True,
+            extra_headers={"Turnlog-Overlap": "queue"},
+            timeout=3,
+            **given,
+        )
+        assert response.status == "queued"
+        assert client.responses.retrieve(response.id).status == "queued"
+    return conversation_id, first, response.id
+
+
+def test_a_turn_in_the_background_is_accepted_before_it_is_its_turn(two_responders: Running):
+    conversation_id, first, waiting = waiting_in_the_background(two_responders, "accepted")
+    with two_responders.client() as client:
+        until(lambda: client.responses.retrieve(waiting).status == "completed")
+    assert ended(two_responders, conversation_id) == [first, waiting]
+
+
+def test_a_turn_that_waits_is_cancelled_without_a_call_of_the_model(two_responders: Running):
+    conversation_id, first, waiting = waiting_in_the_background(two_responders, "never-asked")
+    with two_responders.client() as client:
+        for _ in range(2):
+            assert client.responses.cancel(waiting).status == "cancelled"
+        assert client.responses.retrieve(waiting).status == "cancelled"
+    until(lambda: len(ended(two_responders, conversation_id)) == 2)
+    assert ended(two_responders, conversation_id) == [waiting, first]
+    until(lambda: two_responders.turns_waiting() == 0)
+    assert not two_responders.received_with('"never-asked"')
+    assert [name for each in two_responders.commits(conversation_id) for name in names(each)][
+        1:
+    ] == ["turn_requested", "turn_requested", "turn_cancelled", "turn_completed"]
+
+
+def test_a_turn_that_waited_for_a_refusal_ends_as_failed(two_responders: Running):
+    conversation_id, first, waiting = waiting_in_the_background(
+        two_responders,
+        "answered-nothing",
+        extra_body={
+            "input": [{"type": "function_call_output", "call_id": "call_x", "output": "x"}]
+        },
+    )
+    with two_responders.client() as client:
+        until(lambda: client.responses.retrieve(waiting).status == "failed")
+        error = client.responses.retrieve(waiting).error
+        assert error.code == "invalid_prompt"
+        assert error.message == "No tool call found for function call output with call_id call_x."
+    assert ended(two_responders, conversation_id) == [first, waiting]
+
+
+def test_a_turn_nobody_asked_for_is_not_found(two_responders: Running):
+    conversation_id = conversation(two_responders)
+    unknown = ids.response_id(conversation_id)
+    with two_responders.client() as client:
+        with pytest.raises(openai.NotFoundError):
+            client.responses.retrieve(unknown)
+        with pytest.raises(openai.NotFoundError):
+            client.responses.cancel(unknown)
