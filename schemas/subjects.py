@@ -14,6 +14,8 @@ REPEATS = "REPEATS"
 """Stream of marks by which a request that a client sends again is known, for a few minutes."""
 KEYS = "turnlog_keys"
 """Key-value bucket of content keys."""
+KEYS_STREAM = f"KV_{KEYS}"
+"""The stream NATS makes of that bucket."""
 
 ALL_CONVERSATIONS = "conversation.>"
 ALL_TURN_REQUESTS = "turn_request.>"
@@ -120,6 +122,11 @@ def parked_parts(subject: str) -> tuple[str, str]:
 def repeat(project: str, digest: str) -> str:
     """Subject of the mark of a request, by the digest of what it is."""
     return f"repeat.{project}.{digest}"
+
+
+def key(name: str) -> str:
+    """Subject of a content key in the stream of their bucket."""
+    return f"$KV.{KEYS}.{name}"
 
 
 def ask(question: str) -> str:

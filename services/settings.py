@@ -7,13 +7,16 @@ anything connects. Nothing else reads the environment, and there are no configur
 import os
 import sys
 from collections.abc import Mapping
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 PREFIX = "TURNLOG_"
 
 S = TypeVar("S", bound="Settings")
+
+
+Replicas = Annotated[int, msgspec.Meta(ge=1, le=5)]
 
 
 class SettingsError(Exception):
@@ -24,6 +27,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What every process needs to reach the log."""
 
     nats_url: str = "nats://127.0.0.1:4222"
+    """Servers of the log, with commas between those of a cluster."""
+    replicas: Replicas = 1
+    """Servers of the cluster that keep each message."""
     log_level: str = "info"
     deltas_age_s: float = 0
     """Seconds for which streams in the background can be replayed word by word; 0: a day, or what

@@ -4,6 +4,7 @@ import logging
 import sys
 
 import msgspec
+import stamina.instrumentation
 import structlog
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -39,6 +40,8 @@ def configure(*, process: str, level: str) -> None:
             ],
         )
     )
+    # Whoever retries says so himself, once; while the log is away that is everybody, all the time.
+    stamina.instrumentation.set_on_retry_hooks(())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     # Libraries speak at warning: a line per request or message is ours to write, once.

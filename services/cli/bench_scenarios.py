@@ -17,7 +17,9 @@ from services.cli.bench_load import BenchFailed, Client, Heard, at_once
 from services.cli.bench_report import Figures, Measure, figures
 from services.cli.bench_speaker import Speaker, texts
 from services.cli.bench_system import Servers
-from services.journal.jetstream import EXPECTED, MESSAGE_ID
+from services.journal.connect import servers
+from services.journal.jetstream import EXPECTED
+from services.journal.publishing import MESSAGE_ID
 
 CLIENTS = (1, 16)
 BLOCKS = 4
@@ -96,7 +98,7 @@ async def items_create(plan: Plan) -> AsyncIterator[Measure]:
     """Items added one a call, beside bare writes to the same log server, synced alike."""
     floor = None
     if plan.servers.nats_url is not None:
-        floor = await nats.connect(plan.servers.nats_url, allow_reconnect=False)
+        floor = await nats.connect(servers(plan.servers.nats_url), allow_reconnect=False)
     try:
         for count in CLIENTS:
             clients = [plan.client(plan.servers.url) for _ in range(count)]

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 import nats
 from nats.aio.client import Client
 
+from services.journal.connect import servers
+
 CONNECT_S = 2
 """Seconds the server of the log has to answer."""
 
@@ -14,7 +16,7 @@ CONNECT_S = 2
 async def connected(nats_url: str, *, name: str) -> AsyncIterator[Client]:
     """A connection to the log under ``name``; raises what nats-py or the system does."""
     client = await nats.connect(
-        nats_url,
+        servers(nats_url),
         name=name,
         allow_reconnect=False,
         connect_timeout=CONNECT_S,

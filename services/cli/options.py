@@ -73,7 +73,17 @@ def together(
     return decorate
 
 
-nats_url = setting("nats_url", "Server of the log.", default="nats://127.0.0.1:4222")
+nats_url = setting(
+    "nats_url",
+    "Server of the log, commas between those of a cluster.",
+    default="nats://127.0.0.1:4222",
+)
+replicas = setting(
+    "replicas",
+    "Servers of the cluster that keep each message.",
+    kind=click.IntRange(1, 5),
+    default="1",
+)
 running_nats_url = setting(
     "nats_url", "Server of the log.", default="the one `turnlog up` runs on the data directory"
 )

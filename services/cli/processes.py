@@ -21,6 +21,7 @@ Example:
 """
 )
 @options.nats_url
+@options.replicas
 @options.host
 @options.port
 @options.model
@@ -39,6 +40,7 @@ Example:
 """
 )
 @options.nats_url
+@options.replicas
 @options.model
 @options.tokens_budget
 @options.log_level
@@ -54,6 +56,7 @@ Example:
 """
 )
 @options.nats_url
+@options.replicas
 @options.data_dir
 @options.log_level
 def projector() -> None:
@@ -68,6 +71,7 @@ Example:
 """
 )
 @options.nats_url
+@options.replicas
 @options.model
 @options.tokens_budget
 @options.log_level

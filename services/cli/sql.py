@@ -3,7 +3,6 @@
 import asyncio
 import csv
 import sys
-from urllib.parse import urlsplit
 
 import click
 import msgspec
@@ -15,6 +14,7 @@ from schemas import subjects
 from schemas.queries import Sql, SqlAnswer
 from services.cli import address, options
 from services.cli.connection import connected
+from services.journal.connect import without_credentials
 
 MARGIN_S = 5.0
 """Seconds an answer may take on top of what its question allows."""
@@ -83,9 +83,8 @@ async def ask(nats_url: str, question: Sql) -> SqlAnswer:
     except (nats.errors.Error, OSError, TimeoutError) as error:
         if asked:
             raise ProjectorUnavailable("the projector did not answer in time") from error
-        # The URL may hold a token.
-        host = urlsplit(nats_url).netloc.rpartition("@")[2]
-        raise ProjectorUnavailable(f"no Turnlog answers at {host}") from error
+        where = without_credentials(nats_url)
+        raise ProjectorUnavailable(f"no Turnlog answers at {where}") from error
 
 
 async def _ask(client: Client, question: Sql) -> SqlAnswer:

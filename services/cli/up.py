@@ -18,7 +18,8 @@ from services import settings, telemetry
 from services.cli import address, data_directory, nats_server, options
 from services.cli.probe import wait_for_answer
 from services.cli.supervisor import Program, Supervisor, supervise
-from services.journal import streams
+from services.journal import JournalUnavailable, connect, streams
+from services.journal.connect import without_credentials
 
 STOP_ORDER = {
     "gateway": 0,
@@ -46,7 +47,7 @@ class UpSettings(settings.Settings, frozen=True, kw_only=True):
     """What ``turnlog up`` itself needs; every other variable goes to the processes as it is."""
 
     nats_url: str = ""
-    """A server elsewhere; empty runs one here."""
+    """A server elsewhere, or the servers of a cluster; empty runs one here."""
     nats_port: int = 0
     nats_server: str = ""
     """The nats-server to run; empty takes the one of the wheel."""
@@ -87,6 +88,7 @@ Examples:
   turnlog up --model-url http://gpu:8000/v1 --model-api chat
   turnlog up --port 0 --data-dir /tmp/trial    on a free port; see /tmp/trial/http-url
   turnlog up --nats-url nats://token@queue:4222
+  turnlog up --nats-url nats://token@a:4222,nats://token@b:4222,nats://token@c:4222 --replicas 3
 """
 )
 @options.host
@@ -94,7 +96,10 @@ Examples:
 @options.setting(
     "nats_port", "Port of the log; 0 takes a free one.", kind=options.PORT, default="0"
 )
-@options.setting("nats_url", "Server of the log.", default="an embedded one")
+@options.setting(
+    "nats_url", "Server of the log, commas between those of a cluster.", default="an embedded one"
+)
+@options.replicas
 @options.data_dir
 @options.model
 @options.tokens_budget
@@ -168,7 +173,7 @@ async def _start(
             lock=lock,
             stop_order=STOP_ORDER[nats_server.NAME],
         )
-    await _declare_streams(nats_url, deltas_age_s=wanted.deltas_age_s)
+    await _declare_streams(nats_url, wanted)
     host, port = door.getsockname()[:2]
     openai_key = settings.inherited().get("OPENAI_API_KEY", "")
     with_model = with_real_model(wanted, openai_key=openai_key)
@@ -195,7 +200,7 @@ async def _start(
     )
 
 
-async def _declare_streams(nats_url: str, *, deltas_age_s: float) -> None:
+async def _declare_streams(nats_url: str, wanted: UpSettings) -> None:
     client = Client()
     faults: list[Exception] = []
 
@@ -205,15 +210,20 @@ async def _declare_streams(nats_url: str, *, deltas_age_s: float) -> None:
     try:
         async with asyncio.timeout(LOG_WAIT_S):
             await client.connect(
-                nats_url,
+                connect.servers(nats_url),
                 name="turnlog up",
                 allow_reconnect=False,
                 reconnect_time_wait=LOG_INTERVAL_S,
                 error_cb=note,
             )
-            await streams.declare(client, deltas_age_s=deltas_age_s)
-    except (OSError, TimeoutError, nats.errors.Error) as error:
-        reason = faults[-1] if faults else repr(error)
+        await streams.declare(
+            client,
+            deltas_age_s=wanted.deltas_age_s,
+            replicas=wanted.replicas,
+            wait_s=streams.DECLARE_S_MAX if wanted.replicas > 1 else LOG_WAIT_S,
+        )
+    except (OSError, TimeoutError, nats.errors.Error, JournalUnavailable) as error:
+        reason = faults[-1] if faults else str(error) or repr(error)
         raise LogUnavailable(f"the log at {without_credentials(nats_url)}: {reason}") from error
     finally:
         await client.close()
@@ -278,9 +288,3 @@ def free_port() -> int:
     """A port of loopback nothing listens on now."""
     with socket.create_server((LOOPBACK, 0)) as taken:
         return int(taken.getsockname()[1])
-
-
-def without_credentials(url: str) -> str:
-    """``url`` as it may be logged."""
-    scheme, separator, rest = url.rpartition("://")
-    return scheme + separator + rest.rpartition("@")[2]

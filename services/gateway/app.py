@@ -156,7 +156,7 @@ class Server(uvicorn.Server):
 async def opened(settings: GatewaySettings) -> AsyncIterator[ASGIApp]:
     """The application with its connections, for as long as it is needed."""
     client = await connect.connect(settings.nats_url, name="gateway")
-    await streams.declare(client, deltas_age_s=settings.deltas_age_s)
+    await streams.declare(client, deltas_age_s=settings.deltas_age_s, replicas=settings.replicas)
     sealer = Sealer(await content_key(client, fresh_key()))
     model = connect_model(settings, sealer)
     try:

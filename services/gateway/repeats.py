@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from schemas import repeats, subjects
 from schemas.repeats import Mark
-from services.journal.jetstream import last_of
+from services.journal.reading import Reader
 
 COUNT_HEADER = "X-Stainless-Retry-Count"
 _REPEATED = re.compile("[1-9][0-9]{0,2}")
@@ -29,7 +29,7 @@ class Repeats:
     def __init__(self, client: Client, *, wait_s: float = 5.0) -> None:
         """``wait_s`` bounds the search for a mark."""
         self._client = client
-        self._wait_s = wait_s
+        self._reader = Reader(client, wait_s=wait_s)
 
     async def recall(
         self, request: Request, project: str, payload: bytes, fresh: Mark
@@ -44,7 +44,7 @@ class Repeats:
             return fresh, False
         subject = subjects.repeat(project, _digest(request, payload))
         if _REPEATED.fullmatch(count):
-            found = await last_of(self._client, subjects.REPEATS, subject, wait_s=self._wait_s)
+            found = await self._reader.last(subjects.REPEATS, subject)
             if found is not None:
                 return repeats.decode(found.data), True
         await self._leave(subject, fresh)

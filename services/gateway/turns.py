@@ -7,7 +7,6 @@ from functools import partial
 
 import msgspec
 import nats.errors
-import nats.js.errors
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -20,7 +19,7 @@ from services.conversation.retelling import retold, terminal
 from services.journal import JournalUnavailable
 from services.journal.conversations import Conversations
 from services.journal.deltas import Deltas, first, is_refusal, joined
-from services.journal.jetstream import MESSAGE_ID
+from services.journal.publishing import MESSAGE_ID, NOT_STORED, publish
 
 _NO_RESPONDER = "503"
 RUNNING_WAIT_S = 1.0
@@ -181,9 +180,8 @@ class Turns:
     def __init__(
         self, client: Client, conversations: Conversations, *, wait_s: float = 5.0
     ) -> None:
-        """``wait_s`` bounds the wait for a turn request to be stored."""
+        """``wait_s`` bounds each wait of the log, thrice that the storing of a turn request."""
         self._client = client
-        self._jetstream = client.jetstream()
         self._kept = Kept(Deltas(client), conversations)
         self._wait_s = wait_s
 
@@ -281,15 +279,15 @@ class Turns:
 
     async def _store(self, project: str, request: TurnRequest) -> bool:
         """Put a request on the queue; whether it was there already."""
-        try:
-            stored = await self._jetstream.publish(
-                subjects.turn_request(project, request.conversation_id),
-                turn_requests.encode(request),
-                timeout=self._wait_s,
-                headers={MESSAGE_ID: request.response_id},
-            )
-        except nats.js.errors.ServiceUnavailableError as error:
-            raise Overloaded("Too many turns are waiting. Please retry.") from error
-        except nats.errors.Error as error:
-            raise JournalUnavailable(str(error) or type(error).__name__) from error
-        return stored.duplicate is True
+        stored = await publish(
+            self._client,
+            subjects.turn_request(project, request.conversation_id),
+            turn_requests.encode(request),
+            {MESSAGE_ID: request.response_id},
+            wait_s=3 * self._wait_s,
+        )
+        if stored.error is None:
+            return stored.duplicate
+        if stored.error.err_code == NOT_STORED:
+            raise Overloaded("Too many turns are waiting. Please retry.")
+        raise JournalUnavailable(f"{stored.error.err_code} {stored.error.description}")

@@ -1,7 +1,9 @@
 """The connection of a process to NATS: it never gives up, and says when it comes and goes."""
 
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 import nats
@@ -16,8 +18,46 @@ log = structlog.get_logger()
 Health = Callable[[], Awaitable[queries.Health]]
 
 
+PING_INTERVAL_S = 2
+PINGS_MAX = 2
+"""Pings without an answer after which a silent server is given up: within six seconds."""
+
+
+def servers(url: str) -> list[str]:
+    """The servers a setting names, with commas between those of a cluster."""
+    return [each.strip() for each in url.split(",") if each.strip()]
+
+
+def without_credentials(url: str) -> str:
+    """``url`` as it may be logged."""
+    return ",".join(map(_without_credentials, servers(url)))
+
+
+def _without_credentials(url: str) -> str:
+    scheme, separator, rest = url.rpartition("://")
+    return scheme + separator + rest.rpartition("@")[2]
+
+
+def credentials(url: str) -> dict[str, str]:
+    """Arguments of who we are at every server, also at those a cluster tells us of by itself.
+
+    None where the servers named ask for different ones.
+    """
+    given = {(each.username, each.password) for each in map(_split, servers(url)) if each.username}
+    if len(given) != 1:
+        return {}
+    ((user, password),) = given
+    if password is None:
+        return {"token": str(user)}
+    return {"user": str(user), "password": password}
+
+
+def _split(url: str) -> SplitResult:
+    return urlsplit(url if "://" in url else f"nats://{url}")
+
+
 def options(url: str, *, name: str) -> dict[str, Any]:
-    """Arguments for a connection that survives restarts of the server."""
+    """Arguments for a connection that survives the end of any server of ``url``."""
 
     async def disconnected() -> None:
         log.info("nats.disconnected")
@@ -29,10 +69,14 @@ def options(url: str, *, name: str) -> dict[str, Any]:
         log.warning("nats.failed", error=type(error).__name__)
 
     return {
-        "servers": [url],
+        "servers": servers(url),
+        **credentials(url),
         "name": f"turnlog-{name}",
         "max_reconnect_attempts": -1,
-        "reconnect_time_wait": 0.2,
+        # Not all at once: whoever has lost the same server comes to the next one too.
+        "reconnect_time_wait": random.uniform(0.15, 0.3),  # noqa: S311 - nothing is kept secret by it
+        "ping_interval": PING_INTERVAL_S,
+        "max_outstanding_pings": PINGS_MAX,
         "disconnected_cb": disconnected,
         "reconnected_cb": reconnected,
         "error_cb": failed,

@@ -214,7 +214,7 @@ class Conversations:
     async def _current(self, project: str, conversation_id: str) -> Loaded:
         cached = self._cached(project, conversation_id) or Loaded()
         newest = await self._journal.last(project, conversation_id)
-        if newest is None or newest.sequence == cached.sequence:
+        if newest is None or newest.sequence <= cached.sequence:
             return cached
         if newest.previous == cached.sequence:
             missing = [newest]

@@ -3,14 +3,15 @@
 from collections.abc import Iterable
 
 import msgspec
-import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from schemas import deltas, subjects
 from schemas.http import stream_events
+from services import ids
 from services.journal import JournalUnavailable
-from services.journal.jetstream import last_of, read_subject
+from services.journal.publishing import MESSAGE_ID, publish
+from services.journal.reading import Reader
 
 _TELLING = frozenset({deltas.EVENTS, deltas.END})
 """Kinds of messages that hold events."""
@@ -22,39 +23,35 @@ class Deltas:
     def __init__(self, client: Client, *, wait_s: float = 5.0) -> None:
         """``wait_s`` bounds the wait for each answer of the log."""
         self._client = client
+        self._reader = Reader(client, wait_s=wait_s)
         self._wait_s = wait_s
 
     async def told(self, project: str, response_id: str) -> int:
         """How many events of a response have been told, as far as is still known."""
         subject = subjects.delta(project, response_id)
-        newest = await last_of(self._client, subjects.DELTAS, subject, wait_s=self._wait_s)
+        newest = await self._reader.last(subjects.DELTAS, subject)
         return 0 if newest is None else following(newest)
 
     async def refused(self, project: str, response_id: str) -> bool:
         """Whether a turn was refused, as far as is still known."""
         subject = subjects.delta(project, response_id)
-        newest = await last_of(self._client, subjects.DELTAS, subject, wait_s=self._wait_s)
+        newest = await self._reader.last(subjects.DELTAS, subject)
         return newest is not None and is_refusal(newest)
 
     async def attempted(self, project: str, response_id: str) -> int:
         """Note that a request was delivered again, and count the notes there are."""
         subject = subjects.delta(project, response_id)
-        headers = {deltas.KIND_HEADER: deltas.ATTEMPT}
-        try:
-            await self._client.jetstream().publish(
-                subject, b"", headers=headers, timeout=self._wait_s
-            )
-        except nats.errors.Error as error:
-            raise JournalUnavailable(str(error) or type(error).__name__) from error
+        headers = {deltas.KIND_HEADER: deltas.ATTEMPT, MESSAGE_ID: ids.unique()}
+        ack = await publish(self._client, subject, b"", headers, wait_s=3 * self._wait_s)
+        if ack.error is not None:
+            raise JournalUnavailable(ack.error.description)
         kept = await self.read(project, response_id)
         return sum(_kind(message) == deltas.ATTEMPT for message in kept)
 
     async def read(self, project: str, response_id: str) -> list[Msg]:
         """Everything that is kept, oldest first."""
         subject = subjects.delta(project, response_id)
-        return await read_subject(
-            self._client, subjects.DELTAS, subject, after=0, wait_s=self._wait_s
-        )
+        return await self._reader.read(subjects.DELTAS, subject, after=0)
 
 
 def first(message: Msg) -> int:

@@ -1,11 +1,22 @@
 """Declares streams, consumers and the key bucket; twice is safe, and nothing is ever narrowed."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+
 import msgspec
 import nats.js.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext, api
 
 from schemas import subjects
+from services.journal import JournalUnavailable
+from services.journal.patience import patiently
+
+DECLARE_S_MAX = 30.0
+"""Seconds a cluster that starts is given to choose its leaders."""
+_NO_PEERS = frozenset({10005, 10023})
+"""JSClusterNoPeersErrF and JSInsufficientResourcesErr of nats-server: not enough servers are there
+to keep so many replicas, or not yet."""
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,33 +35,66 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def declare(
-    client: Client, retention: Retention | None = None, *, deltas_age_s: float = 0
+    client: Client,
+    retention: Retention | None = None,
+    *,
+    deltas_age_s: float = 0,
+    replicas: int = 1,
+    wait_s: float = DECLARE_S_MAX,
 ) -> None:
     """Make what is missing. What is there already stays as its operator configured it.
 
-    Except for ``deltas_age_s``, the seconds for which streams can be replayed, where that is set.
+    Except for ``deltas_age_s``, the seconds for which streams can be replayed, where that is set,
+    and for more ``replicas`` than it has. Raises `JournalUnavailable`.
     """
-    limits = retention or Retention()
+    limits = msgspec.structs.replace(retention or Retention(), replicas=replicas)
     if deltas_age_s:
         limits = msgspec.structs.replace(limits, deltas_age_s=deltas_age_s)
     js = client.jetstream()
     for config in _streams(limits):
-        try:
-            info = await js.stream_info(str(config.name))
-            if deltas_age_s and config.max_age and info.config.max_age != config.max_age:
-                await js.update_stream(
-                    info.config.evolve(
-                        max_age=config.max_age, duplicate_window=config.duplicate_window
-                    )
-                )
-        except nats.js.errors.NotFoundError:
-            await js.add_stream(config)
+        await _patiently(partial(_declare_stream, js, config, deltas_age_s), wait_s)
     for stream, consumer in _consumers(limits):
+        await _patiently(partial(_declare_consumer, js, stream, consumer), wait_s)
+    await _patiently(partial(_declare_keys, js, limits), wait_s)
+
+
+async def _patiently(step: Callable[[], Awaitable[None]], wait_s: float) -> None:
+    async def once(_attempt_s: float) -> None:
         try:
-            await js.consumer_info(stream, str(consumer.durable_name))
-        except nats.js.errors.NotFoundError:
-            await js.add_consumer(stream, consumer)
-    await _declare_keys(js, limits)
+            await step()
+        except nats.js.errors.APIError as error:
+            if error.err_code in _NO_PEERS:
+                raise JournalUnavailable(str(error)) from error
+            raise
+
+    await patiently(once, wait_s=wait_s)
+
+
+async def _declare_stream(
+    js: JetStreamContext, config: api.StreamConfig, deltas_age_s: float
+) -> None:
+    name, replicas = str(config.name), config.num_replicas or 1
+    try:
+        found = (await js.stream_info(name)).config
+    except nats.js.errors.NotFoundError:
+        await js.add_stream(config)
+        return
+    wanted = found
+    if deltas_age_s and config.max_age and found.max_age != config.max_age:
+        wanted = wanted.evolve(max_age=config.max_age, duplicate_window=config.duplicate_window)
+    if (found.num_replicas or 1) < replicas:
+        wanted = wanted.evolve(num_replicas=replicas)
+    if wanted != found:
+        await js.update_stream(wanted)
+
+
+async def _declare_consumer(
+    js: JetStreamContext, stream: str, consumer: api.ConsumerConfig
+) -> None:
+    try:
+        await js.consumer_info(stream, str(consumer.durable_name))
+    except nats.js.errors.NotFoundError:
+        await js.add_consumer(stream, consumer)
 
 
 def _streams(limits: Retention) -> tuple[api.StreamConfig, ...]:
@@ -131,10 +175,13 @@ def _consumers(limits: Retention) -> tuple[tuple[str, api.ConsumerConfig], ...]:
 
 async def _declare_keys(js: JetStreamContext, limits: Retention) -> None:
     try:
-        await js.key_value(subjects.KEYS)
-    except nats.js.errors.BucketNotFoundError:
+        found = (await js.stream_info(subjects.KEYS_STREAM)).config
+    except nats.js.errors.NotFoundError:
         await js.create_key_value(
             api.KeyValueConfig(
                 bucket=subjects.KEYS, storage=api.StorageType.FILE, replicas=limits.replicas
             )
         )
+        return
+    if (found.num_replicas or 1) < limits.replicas:
+        await js.update_stream(found.evolve(num_replicas=limits.replicas))

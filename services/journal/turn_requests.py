@@ -3,15 +3,17 @@
 from collections.abc import AsyncIterator
 
 import msgspec
-import nats.errors
 from nats.aio.client import Client
 
 from schemas import ids as id_forms
 from schemas import subjects, turn_requests
 from schemas.turn_requests import TurnRequest
 from services.journal import JournalUnavailable
+from services.journal.patience import patiently
+from services.journal.publishing import Failure
+from services.journal.reading import NO_MESSAGE
 
-_NOT_FOUND = 404
+_NONE = frozenset({NO_MESSAGE})
 _GONE = frozenset({10043, 10057})
 """JSSequenceNotFoundErrF, and JSStreamMsgDeleteFailedF, which says the same where there is a hole.
 If that ever hides a failure, the request is found to have been answered when it comes again."""
@@ -39,15 +41,9 @@ class _Message(msgspec.Struct):
     data: bytes = b""
 
 
-class _Fault(msgspec.Struct):
-    code: int = 0
-    err_code: int = 0
-    description: str = ""
-
-
 class _Answer(msgspec.Struct):
     message: _Message | None = None
-    error: _Fault | None = None
+    error: Failure | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -69,7 +65,7 @@ class TurnRequests:
     """The stream TURN_REQUESTS as its leader has it: who is in front may not be out of date."""
 
     def __init__(self, client: Client, *, wait_s: float = 5.0) -> None:
-        """``wait_s`` bounds each request."""
+        """``wait_s`` bounds each request, and twice that what is asked again."""
         self._client = client
         self._wait_s = wait_s
 
@@ -78,9 +74,7 @@ class TurnRequests:
         subject = subjects.turn_request(project, conversation_id)
         place = 0
         while True:
-            answer = await self._ask("GET", _encode(_Next(place + 1, subject)))
-            if answer.error is not None and answer.error.code != _NOT_FOUND:
-                raise JournalUnavailable(answer.error.description)
+            answer = await self._ask("GET", _encode(_Next(place + 1, subject)), _NONE)
             if answer.message is None:
                 return
             place = answer.message.seq
@@ -100,14 +94,17 @@ class TurnRequests:
 
     async def remove(self, place: int) -> None:
         """Take a request off the queue, delivered or not; twice is once."""
-        answer = await self._ask("DELETE", _encode(_Delete(place)))
-        if answer.error is not None and answer.error.err_code not in _GONE:
-            raise JournalUnavailable(answer.error.description)
+        await self._ask("DELETE", _encode(_Delete(place)), _GONE)
 
-    async def _ask(self, what: str, request: bytes) -> _Answer:
+    async def _ask(self, what: str, request: bytes, nothing: frozenset[int]) -> _Answer:
+        """The leader's answer; ``nothing``: its codes for there being no such message."""
         subject = f"$JS.API.STREAM.MSG.{what}.{subjects.TURN_REQUESTS}"
-        try:
-            answer = await self._client.request(subject, request, timeout=self._wait_s)
-        except nats.errors.Error as error:
-            raise JournalUnavailable(str(error) or type(error).__name__) from error
-        return _decode(answer.data)
+
+        async def once(attempt_s: float) -> _Answer:
+            answered = await self._client.request(subject, request, timeout=attempt_s)
+            answer = _decode(answered.data)
+            if answer.error is not None and answer.error.err_code not in nothing:
+                raise JournalUnavailable(answer.error.description)
+            return answer
+
+        return await patiently(once, wait_s=2 * self._wait_s)

@@ -86,7 +86,7 @@ async def build(settings: ResponderSettings) -> FastStream:
     )
     await broker.connect()
     client = broker.connection
-    await streams.declare(client, deltas_age_s=settings.deltas_age_s)
+    await streams.declare(client, deltas_age_s=settings.deltas_age_s, replicas=settings.replicas)
     sealer = Sealer(await content_key(client, fresh_key()))
     model = connect_model(settings, sealer)
     responder = _responder(settings, client, model, sealer)

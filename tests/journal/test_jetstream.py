@@ -8,7 +8,7 @@ import pytest
 
 from schemas import subjects
 from services.journal import JournalUnavailable, keys, streams
-from services.journal.jetstream import WRONG_LAST_SEQUENCE, JetStreamJournal
+from services.journal.jetstream import JetStreamJournal
 from services.sealing import fresh_key
 from tests.journal.contract import (
     PROJECT,
@@ -116,11 +116,6 @@ class TestJetStreamJournal(JournalContract):
                 await missing.last(PROJECT, conversation_id)
             with pytest.raises(JournalUnavailable):
                 await missing.read(PROJECT, conversation_id, after=0)
-
-
-def test_both_codes_of_a_wrong_last_sequence_are_conflicts():
-    """JSStreamWrongLastSequenceErrF and JSStreamWrongLastSequenceConstantErr of nats-server."""
-    assert {10071, 10164} == WRONG_LAST_SEQUENCE
 
 
 class TestConversations(ConversationsContract):
