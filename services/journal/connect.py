@@ -3,7 +3,6 @@
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 import nats
@@ -24,7 +23,10 @@ PINGS_MAX = 2
 
 
 def servers(url: str) -> list[str]:
-    """The servers a setting names, with commas between those of a cluster."""
+    """The servers a setting names, with commas between those of a cluster.
+
+    Each has its own credentials.
+    """
     return [each.strip() for each in url.split(",") if each.strip()]
 
 
@@ -36,24 +38,6 @@ def without_credentials(url: str) -> str:
 def _without_credentials(url: str) -> str:
     scheme, separator, rest = url.rpartition("://")
     return scheme + separator + rest.rpartition("@")[2]
-
-
-def credentials(url: str) -> dict[str, str]:
-    """Arguments of who we are at every server, also at those a cluster tells us of by itself.
-
-    None where the servers named ask for different ones.
-    """
-    given = {(each.username, each.password) for each in map(_split, servers(url)) if each.username}
-    if len(given) != 1:
-        return {}
-    ((user, password),) = given
-    if password is None:
-        return {"token": str(user)}
-    return {"user": str(user), "password": password}
-
-
-def _split(url: str) -> SplitResult:
-    return urlsplit(url if "://" in url else f"nats://{url}")
 
 
 def options(url: str, *, name: str) -> dict[str, Any]:
@@ -70,7 +54,6 @@ def options(url: str, *, name: str) -> dict[str, Any]:
 
     return {
         "servers": servers(url),
-        **credentials(url),
         "name": f"turnlog-{name}",
         "max_reconnect_attempts": -1,
         # Not all at once: whoever has lost the same server comes to the next one too.

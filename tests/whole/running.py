@@ -24,6 +24,7 @@ from schemas.queries import Sql, SqlAnswer
 from services import settings
 from services.cli.up import free_port
 from services.journal import Stored
+from services.journal.connect import servers
 from services.journal.conversations import Loaded, advanced
 from services.journal.jetstream import JetStreamJournal
 
@@ -273,7 +274,7 @@ class Running:
 
         async def run() -> Any:
             client = Client()
-            await client.connect(self.nats_url, allow_reconnect=False)
+            await client.connect(servers(self.nats_url), allow_reconnect=False)
             try:
                 return await work(client)
             finally:
