@@ -31,6 +31,8 @@ RESPONDER = "responder"
 """Durable consumer of TURN_REQUESTS and queue group of unstored turn requests."""
 COMPACTOR = "compactor"
 """Durable consumer of CONVERSATIONS, headers only, and queue group of windows to compact."""
+COMPACTOR_DELIVERY = "deliver.compactor"
+"""Subject on which that consumer delivers, unless an older release has made it."""
 
 PROJECTOR = "projector"
 """Queue group of questions to the views."""

@@ -7,11 +7,12 @@ does, and all but a few are let go. Beside that it answers who asks for a window
 import asyncio
 import os
 import signal
+from contextlib import suppress
 
+import nats.errors
 import structlog
 import uvloop
 from nats.aio.msg import Msg
-from nats.js.api import ConsumerConfig
 
 from schemas import queries, subjects
 from schemas.envelope import EVENTS_HEADER
@@ -36,8 +37,6 @@ from services.settings import demand
 log = structlog.get_logger()
 
 CROSSED = "budget_crossed"
-ACK_WAIT_S = 60.0
-"""Seconds without a sign of life after which another compactor is given the crossing."""
 HEARTBEAT_S = 20.0
 RETRY_WAIT_S = 5.0
 COMPACTIONS_MAX = 8
@@ -99,7 +98,9 @@ class Compactor:
 async def _show_life(message: Msg) -> None:
     while True:
         await asyncio.sleep(HEARTBEAT_S)
-        await message.in_progress()
+        # Unheard, another compactor is given the crossing as well: one of them will find it done.
+        with suppress(nats.errors.Error):
+            await message.in_progress()
 
 
 async def run(settings: CompactorSettings) -> None:
@@ -143,18 +144,17 @@ async def run(settings: CompactorSettings) -> None:
     async def health() -> queries.Health:
         return queries.Health(ok=client.is_connected)
 
-    await client.jetstream().subscribe(
-        subjects.ALL_CONVERSATIONS,
-        stream=subjects.CONVERSATIONS,
-        queue=subjects.COMPACTOR,
-        cb=compactor.take,
-        manual_ack=True,
-        config=ConsumerConfig(headers_only=True, ack_wait=ACK_WAIT_S),
+    jetstream = client.jetstream()
+    consumer = (await jetstream.consumer_info(subjects.CONVERSATIONS, subjects.COMPACTOR)).config
+    await jetstream.subscribe_bind(
+        subjects.CONVERSATIONS, consumer, subjects.COMPACTOR, cb=compactor.take, manual_ack=True
     )
+    keeping = asyncio.create_task(streams.keep_consumer(client, subjects.CONVERSATIONS, consumer))
     await client.subscribe(subjects.ask("compact"), queue=subjects.COMPACTOR, cb=answerer.take)
     await connect.answer_health(client, "compactor", health)
     log.info("compactor.started", tokens_budget=settings.tokens_budget)
     await stopped.wait()
+    keeping.cancel()
     await client.drain()
     await model.aclose()
     log.info("compactor.stopped")

@@ -10,7 +10,9 @@ from nats.aio.client import Client
 from nats.js.api import RawStreamMsg
 
 from schemas import subjects
+from services import ids
 from services.journal import JournalUnavailable
+from services.journal.publishing import MESSAGE_ID, publish
 
 
 class ParkedMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,20 +30,18 @@ class Parked:
     """The stream PARKED; every method raises `JournalUnavailable`."""
 
     def __init__(self, client: Client, *, wait_s: float = 5.0) -> None:
-        """``wait_s`` bounds each request."""
+        """``wait_s`` bounds each request, and three times that the storing of a message."""
         self._client = client
+        self._wait_s = wait_s
         self._jetstream = client.jetstream(timeout=wait_s)
 
     async def put(self, stream: str, reason: str, *, subject: str, payload: bytes) -> None:
         """Park a message of ``stream`` that was on ``subject``; stored when this returns."""
-        try:
-            await self._jetstream.publish(
-                subjects.parked(stream, reason),
-                payload,
-                headers={subjects.PARKED_FROM_HEADER: subject},
-            )
-        except nats.errors.Error as error:
-            raise JournalUnavailable(str(error) or type(error).__name__) from error
+        headers = {subjects.PARKED_FROM_HEADER: subject, MESSAGE_ID: ids.unique()}
+        where = subjects.parked(stream, reason)
+        ack = await publish(self._client, where, payload, headers, wait_s=3 * self._wait_s)
+        if ack.error is not None:
+            raise JournalUnavailable(ack.error.description)
 
     async def all(self) -> AsyncIterator[ParkedMessage]:
         """All that is parked, oldest first."""

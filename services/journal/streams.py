@@ -1,10 +1,14 @@
 """Declares streams, consumers and the key bucket; twice is safe, and nothing is ever narrowed."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 import msgspec
+import nats.errors
 import nats.js.errors
+import structlog
 from nats.aio.client import Client
 from nats.js import JetStreamContext, api
 
@@ -12,6 +16,10 @@ from schemas import subjects
 from services.journal import JournalUnavailable
 from services.journal.patience import patiently
 
+log = structlog.get_logger()
+
+KEEP_S = 2.0
+"""Time between looks for a consumer that delivers by itself."""
 DECLARE_S_MAX = 30.0
 """Seconds a cluster that starts is given to choose its leaders."""
 _NO_PEERS = frozenset({10005, 10023})
@@ -32,6 +40,8 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     duplicate_window_s: float = 120
     ack_wait_s: float = 10
     """Seconds after which a responder that gives no sign is taken for dead."""
+    compaction_wait_s: float = 60
+    """Seconds without a sign of life after which another compactor is given the crossing."""
 
 
 async def declare(
@@ -56,6 +66,22 @@ async def declare(
     for stream, consumer in _consumers(limits):
         await _patiently(partial(_declare_consumer, js, stream, consumer), wait_s)
     await _patiently(partial(_declare_keys, js, limits), wait_s)
+
+
+async def keep_consumer(client: Client, stream: str, consumer: api.ConsumerConfig) -> None:
+    """Make a consumer again, for ever, whenever it is gone: it delivers where it did before."""
+    js = client.jetstream()
+    while True:
+        await asyncio.sleep(KEEP_S)
+        try:
+            await js.consumer_info(stream, str(consumer.durable_name))
+        except nats.js.errors.NotFoundError:
+            log.warning("consumer.lost", stream=stream, consumer=consumer.durable_name)
+            with suppress(nats.errors.Error, TimeoutError):
+                await js.add_consumer(stream, consumer)
+        except (nats.errors.Error, TimeoutError):
+            # Whether it is gone will be known when there is a leader again.
+            continue
 
 
 async def _patiently(step: Callable[[], Awaitable[None]], wait_s: float) -> None:
@@ -168,6 +194,18 @@ def _consumers(limits: Retention) -> tuple[tuple[str, api.ConsumerConfig], ...]:
                 ack_wait=limits.ack_wait_s,
                 # Requests that wait for their conversation hold nobody up.
                 max_ack_pending=limits.turn_requests_max,
+            ),
+        ),
+        (
+            subjects.CONVERSATIONS,
+            api.ConsumerConfig(
+                durable_name=subjects.COMPACTOR,
+                filter_subject=subjects.ALL_CONVERSATIONS,
+                deliver_subject=subjects.COMPACTOR_DELIVERY,
+                deliver_group=subjects.COMPACTOR,
+                ack_policy=api.AckPolicy.EXPLICIT,
+                ack_wait=limits.compaction_wait_s,
+                headers_only=True,
             ),
         ),
     )

@@ -5,9 +5,11 @@ in between, the request is delivered again and finds in the log how far the turn
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 
 import msgspec
+import stamina
 
 from schemas.http import checks
 from schemas.http.errors import ApiError, Overloaded
@@ -19,7 +21,8 @@ from services.conversation.history import Item, Turn
 from services.conversation.refusals import AttemptSuperseded, NotCancellable
 from services.conversation.response import render
 from services.conversation.state import Conversation
-from services.journal.conversations import Conversations
+from services.journal import JournalUnavailable
+from services.journal.conversations import Conversations, Granted
 from services.model import Answer, ModelRefused, ModelUnavailable
 from services.model.intake import Intake
 from services.responder.admission import Admission, Admitted, LeftRunning, retold
@@ -40,6 +43,8 @@ from services.responder.relay import Relay
 from services.responder.running import HandedOver, RunningCalls, Stopped
 from services.responder.telling import Deltas
 
+END_S_MAX = 120.0
+"""Seconds for which the end of a turn is tried to be stored."""
 STOPPING = "The server is stopping. Please retry."
 """What is told of a turn that cannot be handed over."""
 
@@ -323,15 +328,32 @@ class TurnAnswerer:
         relay: Relay,
         command: commands.CompleteTurn | commands.FailTurn | commands.CancelTurn,
     ) -> End:
-        granted = await self._conversations.grant(
+        granted = await self._granted(asked, command)
+        turn = granted.state.turns.get(command.response_id)
+        assert turn is not None
+        return self._told(asked, turn, relay, sequence=granted.sequence)
+
+    async def _granted(
+        self,
+        asked: Asked,
+        command: commands.CompleteTurn | commands.FailTurn | commands.CancelTurn,
+    ) -> Granted:
+        """The end in the log; an answer is not given up because the log is away for a while."""
+        grant = partial(
+            self._conversations.grant,
             asked.project,
             asked.request.conversation_id,
             command,
             command_id=_end_id(command),
         )
-        turn = granted.state.turns.get(command.response_id)
-        assert turn is not None
-        return self._told(asked, turn, relay, sequence=granted.sequence)
+        with suppress(JournalUnavailable):
+            return await grant()
+        async for attempt in stamina.retry_context(
+            on=JournalUnavailable, attempts=None, timeout=END_S_MAX, wait_max=1.0
+        ):
+            with attempt:
+                return await grant()
+        raise AssertionError("a retry context either returns or raises")
 
     def _told(self, asked: Asked, turn: Turn, relay: Relay, *, sequence: int) -> End:
         conversation_id = asked.request.conversation_id

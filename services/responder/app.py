@@ -4,12 +4,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 import uvloop
 from faststream import AckPolicy, FastStream
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
 from nats.aio.client import Client
+from nats.js import JetStreamContext
 
 from schemas import queries, subjects
 from services import ids, telemetry
@@ -28,6 +30,7 @@ from services.responder.answer_turn import TurnAnswerer
 from services.responder.ask_model import ModelAsker
 from services.responder.at_work import AtWork, Responders
 from services.responder.compact_in_turn import TurnSummariser
+from services.responder.pulling import PULL_S, PatientPull
 from services.responder.settings import ResponderSettings
 from services.responder.take_turns import Responder
 from services.sealing import Sealer, fresh_key
@@ -74,8 +77,7 @@ def _responder(
     return Responder(client, answerer, responders, settings)
 
 
-async def build(settings: ResponderSettings) -> FastStream:
-    """Connect, declare what is missing, bind subjects to handlers; nothing is consumed yet."""
+async def _connected(settings: ResponderSettings) -> NatsBroker:
     broker = NatsBroker(
         **connect.options(settings.nats_url, name="responder"),
         graceful_timeout=settings.stop_wait_s,
@@ -85,19 +87,29 @@ async def build(settings: ResponderSettings) -> FastStream:
         log_level=logging.DEBUG,
     )
     await broker.connect()
+    return broker
+
+
+async def build(settings: ResponderSettings) -> FastStream:
+    """Connect, declare what is missing, bind subjects to handlers; nothing is consumed yet."""
+    broker = await _connected(settings)
     client = broker.connection
-    await streams.declare(client, deltas_age_s=settings.deltas_age_s, replicas=settings.replicas)
+    declare = partial(
+        streams.declare, client, deltas_age_s=settings.deltas_age_s, replicas=settings.replicas
+    )
+    await declare()
     sealer = Sealer(await content_key(client, fresh_key()))
     model = connect_model(settings, sealer)
     responder = _responder(settings, client, model, sealer)
-    broker.subscriber(
+    queue = broker.subscriber(
         subjects.ALL_TURN_REQUESTS,
         stream=JStream(subjects.TURN_REQUESTS, declare=False),
         durable=subjects.RESPONDER,
-        pull_sub=PullSub(batch_size=1, timeout=5.0),
+        pull_sub=PullSub(batch_size=1, timeout=PULL_S),
         max_workers=settings.turns_running_max,
         ack_policy=AckPolicy.MANUAL,
-    )(responder.take)
+    )
+    queue(responder.take)
     broker.subscriber(
         subjects.ALL_UNSTORED_TURN_REQUESTS,
         queue=subjects.RESPONDER,
@@ -107,8 +119,14 @@ async def build(settings: ResponderSettings) -> FastStream:
         no_reply=True,
     )(responder.take_unstored)
 
+    async def pull_patiently() -> None:
+        assert isinstance(queue.subscription, JetStreamContext.PullSubscription)
+        queue.subscription = PatientPull(queue.subscription, declare)
+
     async def health() -> queries.Health:
-        return queries.Health(ok=client.is_connected)
+        pull = queue.subscription
+        answered = isinstance(pull, PatientPull) and pull.answered
+        return queries.Health(ok=client.is_connected and answered)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -127,6 +145,7 @@ async def build(settings: ResponderSettings) -> FastStream:
     return FastStream(
         broker,
         lifespan=lifespan,
+        after_startup=[pull_patiently],
         on_shutdown=[stop],
         logger=logging.getLogger("turnlog.faststream"),
     )

@@ -1,6 +1,8 @@
 """What becomes of each turn request: worked on, left for later, parked; then acked, then told."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import nats.errors
@@ -50,6 +52,15 @@ class Taken(Protocol):
         """Have it delivered again."""
 
 
+@contextmanager
+def _heard_or_not() -> Iterator[None]:
+    """A queue that does not hear us delivers the request again, which then finds what was done."""
+    try:
+        yield
+    except (nats.errors.Error, JournalUnavailable) as error:
+        log.warning("queue.not_told", error=str(error) or type(error).__name__)
+
+
 class Delivered:
     """A request that was delivered; it stays ours for as long as signs of life are given."""
 
@@ -62,11 +73,13 @@ class Delivered:
 
     async def done(self) -> None:
         """As the protocol says."""
-        await self._message.ack()
+        with _heard_or_not():
+            await self._message.ack()
 
     async def again(self, *, wait_s: float) -> None:
         """As the protocol says."""
-        await self._message.nack(delay=wait_s)
+        with _heard_or_not():
+            await self._message.nack(delay=wait_s)
 
     async def show_life(self) -> None:
         """It is still worked on."""
@@ -85,7 +98,8 @@ class Found:
 
     async def done(self) -> None:
         """As the protocol says."""
-        await self._queue.remove(self.place)
+        with _heard_or_not():
+            await self._queue.remove(self.place)
 
     async def again(self, *, wait_s: float) -> None:
         """As the protocol says."""
