@@ -21,6 +21,9 @@ ATTEMPT_S = 2.0
 """Seconds an answer is waited for until the question counts as lost with a leader that died. A new
 one is elected within four to eight."""
 
+LED_ATTEMPT_S = 0.5
+"""The same at first, where nobody answers until there is a new leader; doubled each time."""
+
 _WAIT_S_FIRST = 0.02
 _WAIT_S_MAX = 0.25
 _JITTER_S = 0.05
@@ -40,12 +43,14 @@ TRANSIENT = (
 T = TypeVar("T")
 
 
-async def patiently(ask: Callable[[float], Awaitable[T]], *, wait_s: float) -> T:
+async def patiently(
+    ask: Callable[[float], Awaitable[T]], *, wait_s: float, attempt_s: float = ATTEMPT_S
+) -> T:
     """What ``ask``, given the seconds it may wait for an answer, returns in the end.
 
     Begun again for ``wait_s`` seconds. Raises `JournalUnavailable`.
     """
-    attempt_s = min(ATTEMPT_S, wait_s)
+    attempt_s = min(attempt_s, wait_s)
     begun = clock.monotonic()
     try:
         with suppress(*TRANSIENT):
@@ -58,6 +63,7 @@ async def patiently(ask: Callable[[float], Awaitable[T]], *, wait_s: float) -> T
             wait_max=_WAIT_S_MAX,
             wait_jitter=_JITTER_S,
         ):
+            attempt_s = min(2 * attempt_s, ATTEMPT_S, wait_s)
             with attempt:
                 answer = await ask(attempt_s)
                 log.info("log.waited_for", duration_ms=round((clock.monotonic() - begun) * 1000))

@@ -11,7 +11,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from services.journal import JournalUnavailable
-from services.journal.patience import patiently
+from services.journal.patience import LED_ATTEMPT_S, patiently
 from services.journal.publishing import Failure
 
 SEQUENCE = "Nats-Sequence"
@@ -129,7 +129,7 @@ class Reader:
                 return None
             raise _fault(told.error)
 
-        return await patiently(once, wait_s=2 * self._wait_s)
+        return await patiently(once, wait_s=2 * self._wait_s, attempt_s=LED_ATTEMPT_S)
 
     def _message(self, held: _Held) -> Msg:
         lines = held.hdrs.decode().split("\r\n")[1:]

@@ -9,7 +9,7 @@ from schemas import ids as id_forms
 from schemas import subjects, turn_requests
 from schemas.turn_requests import TurnRequest
 from services.journal import JournalUnavailable
-from services.journal.patience import patiently
+from services.journal.patience import LED_ATTEMPT_S, patiently
 from services.journal.publishing import Failure
 from services.journal.reading import NO_MESSAGE
 
@@ -107,4 +107,4 @@ class TurnRequests:
                 raise JournalUnavailable(answer.error.description)
             return answer
 
-        return await patiently(once, wait_s=2 * self._wait_s)
+        return await patiently(once, wait_s=2 * self._wait_s, attempt_s=LED_ATTEMPT_S)
