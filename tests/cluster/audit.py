@@ -1,14 +1,16 @@
 """What a load was told, held against the log."""
 
+import itertools
 import re
 from collections import Counter
+from typing import Any
 
 import msgspec
 
 from schemas import envelope
 from services.journal import Stored
-from tests.cluster.load import Diary
-from tests.whole.running import Running, folded, until
+from tests.cluster.load import Diary, Load
+from tests.whole.running import MODEL, Running, folded, until
 
 _MARK = re.compile(rb"<\d+>")
 _ENDS = {"turn_completed", "turn_failed", "turn_cancelled"}
@@ -37,6 +39,36 @@ def audit(running: Running, diaries: list[Diary]) -> Findings:
         _check_marks(diary, commits, findings)
         _check_turns(diary, commits, findings)
     return findings
+
+
+def usable(running: Running, diaries: list[Diary]) -> None:
+    """Have one more turn in each conversation."""
+    with running.client() as client:
+        for diary in diaries:
+            last = client.responses.create(
+                model=MODEL, input="Still there?", conversation=diary.conversation_id
+            )
+            assert last.status == "completed"
+
+
+def summary(load: Load, findings: Findings) -> dict[str, Any]:
+    """The run in numbers. A stall: nobody's work was acknowledged."""
+    diaries = [diary for own in load.diaries for diary in own]
+    statuses = [status for diary in diaries for status in diary.responses.values()]
+    gaps = [after - before for before, after in itertools.pairwise(sorted(load.acked_at))]
+    return {
+        "acked": sum(len(marks) for diary in diaries for marks in diary.acked),
+        "turns": len(statuses),
+        "turns_not_completed": len(statuses) - statuses.count("completed"),
+        "lost": len(findings.lost),
+        "doubled": len(findings.doubled),
+        "unknown": sum(len(diary.unknown) for diary in diaries),
+        "stale_reads": len(load.stale),
+        "streams_with_gaps": load.gaps,
+        "longest_stall_ms": round(1000 * max(gaps)),
+        "longest_answer_ms": round(1000 * max(load.waits_s)),
+        "sdk_errors": dict(load.errors),
+    }
 
 
 def _check_marks(diary: Diary, commits: list[Stored], findings: Findings) -> None:

@@ -1,0 +1,124 @@
+"""The log on three servers promises what the log on one does, whichever of them lags."""
+
+import asyncio
+import contextlib
+import itertools
+import signal
+
+import nats
+import pytest
+
+from schemas import subjects
+from services.journal import streams
+from services.journal.connect import options
+from services.journal.jetstream import JetStreamJournal
+from services.journal.reading import sequence
+from tests.cluster.servers import SIZE, Cluster, cluster
+from tests.journal.contract import PROJECT, ConversationsContract, JournalContract
+
+_numbers = itertools.count()
+ROUNDS = 30
+COMMITS = 20
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory, _nothing_is_left: None):
+    """Servers of their own: not all that is written here is a commit."""
+
+    async def declare(client):
+        await streams.declare(client, replicas=SIZE)
+
+    with cluster(tmp_path_factory.mktemp("replicas")) as made:
+        made.on(declare)
+        yield made
+
+
+@pytest.fixture
+async def connect(servers: Cluster):
+    async with contextlib.AsyncExitStack() as opened:
+
+        async def one(url: str = ""):
+            client = await nats.connect(**options(url or servers.url, name="test"))
+            return await opened.enter_async_context(client)
+
+        yield one
+
+
+@pytest.fixture
+async def journal(connect):
+    return JetStreamJournal(await connect(), wait_s=5)
+
+
+@pytest.fixture
+def open_journal(connect):
+    async def another():
+        return JetStreamJournal(await connect(), wait_s=5)
+
+    return another
+
+
+@pytest.fixture
+def conversation_id():
+    return f"conv_{next(_numbers):08x}"
+
+
+class TestReplicatedJournal(JournalContract):
+    async def test_a_large_commit_is_told_by_the_leader(self, journal, conversation_id):
+        # Its Base64 is longer than the longest message a client may send.
+        payload = b"x" * (8 * 1024 * 1024 - 1024)
+        await journal.append(
+            PROJECT, conversation_id, payload, message_id="large", expected=0, headers={}
+        )
+        newest = await journal.last(PROJECT, conversation_id)
+        assert newest is not None
+        assert newest.payload == payload
+
+
+class TestReplicatedConversations(ConversationsContract):
+    async def headers_of(self, journal, _conversation_id, stored):
+        message = await journal._client.jetstream().get_msg(
+            subjects.CONVERSATIONS, seq=stored.sequence
+        )
+        return message.headers
+
+
+async def test_what_a_replica_behind_has_not_seen_is_read_all_the_same(
+    servers: Cluster, connect, conversation_id
+):
+    leader = await asyncio.to_thread(servers.leader, subjects.CONVERSATIONS)
+    behind = (leader + 1) % SIZE
+    writer = JetStreamJournal(await connect(servers.url_of(leader)))
+    client = await connect(servers.url_of(behind))
+    journal = JetStreamJournal(client)
+    subject = subjects.conversation(PROJECT, conversation_id)
+    direct = f"$JS.API.DIRECT.GET.{subjects.CONVERSATIONS}.{subject}"
+    expected, old = 0, 0
+    await journal.last(PROJECT, conversation_id)
+    for number in range(ROUNDS):
+        servers.send(behind, signal.SIGSTOP)
+        try:
+            for index in range(COMMITS):
+                expected = await writer.append(
+                    PROJECT,
+                    conversation_id,
+                    b"%d" % index,
+                    message_id=f"{conversation_id}.{number}.{index}",
+                    expected=expected,
+                    headers={},
+                )
+            asked = [
+                asyncio.create_task(client.request(direct, timeout=20)),
+                asyncio.create_task(journal.last(PROJECT, conversation_id)),
+                asyncio.create_task(journal.read(PROJECT, conversation_id, after=0)),
+            ]
+            while client._pending_data_size or not client._resp_map:  # noqa: ASYNC110 - as nats-py is
+                await asyncio.sleep(0)
+        finally:
+            servers.send(behind, signal.SIGCONT)
+        message, newest, commits = await asyncio.gather(*asked)
+        assert newest.sequence == expected
+        assert len(commits) == (number + 1) * COMMITS
+        assert commits[-1].sequence == expected
+        old += message.headers.get("Status") == "404" or sequence(message) < expected
+    # What all this is for does happen.
+    assert old
