@@ -65,6 +65,13 @@ class Load:
             writing.result(180)
         self._pool.shutdown()
 
+    def acks(self) -> int:
+        """How much was acknowledged; raises what a writer has met that it does not expect."""
+        for writing in self._writing:
+            if writing.done():
+                writing.result()
+        return len(self.acked_at)
+
     def _write(self, index: int, diaries: list[Diary]) -> None:
         dice = random.Random(index)
         clients = [OpenAI(base_url=f"{url}/v1", api_key="any") for url in self._urls]
@@ -73,7 +80,8 @@ class Load:
             diary.conversation_id = clients[0].conversations.create().id
         while not self._stopped.is_set():
             diary, work = dice.choice(diaries), dice.choice(works)
-            writes, reads = dice.sample(clients, 2)
+            writes = dice.choice(clients)
+            reads = dice.choice([each for each in clients if each is not writes] or clients)
             marks = [f"<{next(self._numbers)}>" for _ in range(2 if work == self._queued else 1)]
             if self._told(work, writes, diary, marks):
                 self._told(self._seen, reads, diary, marks)
