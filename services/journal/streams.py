@@ -109,7 +109,11 @@ async def _declare_stream(
     if deltas_age_s and config.max_age and found.max_age != config.max_age:
         wanted = wanted.evolve(max_age=config.max_age, duplicate_window=config.duplicate_window)
     if (found.num_replicas or 1) < replicas:
-        wanted = wanted.evolve(num_replicas=replicas)
+        if found.persist_mode == api.PersistMode.ASYNC:
+            # The server lets no stream change that. What such a stream holds is not for long.
+            log.warning("stream.not_replicated", stream=name)
+        else:
+            wanted = wanted.evolve(num_replicas=replicas)
     if wanted != found:
         await js.update_stream(wanted)
 

@@ -4,17 +4,20 @@ import asyncio
 import contextlib
 import itertools
 import signal
+from pathlib import Path
 
 import nats
 import pytest
 
 from schemas import subjects
-from services.journal import streams
+from services.journal import keys, streams
 from services.journal.connect import options
 from services.journal.jetstream import JetStreamJournal
 from services.journal.reading import sequence
+from services.sealing import fresh_key
 from tests.cluster.servers import SIZE, Cluster, cluster
 from tests.journal.contract import PROJECT, ConversationsContract, JournalContract
+from tests.whole.running import until
 
 _numbers = itertools.count()
 ROUNDS = 30
@@ -122,3 +125,48 @@ async def test_what_a_replica_behind_has_not_seen_is_read_all_the_same(
         old += message.headers.get("Status") == "404" or sequence(message) < expected
     # What all this is for does happen.
     assert old
+
+
+def test_the_configuration_that_is_shipped_is_one_the_server_takes(servers: Cluster):
+    assert [servers.check(index) for index in range(SIZE)] == [0, 0, 0]
+
+
+STREAMS = (
+    subjects.CONVERSATIONS,
+    subjects.TURN_REQUESTS,
+    subjects.PARKED,
+    subjects.KEYS_STREAM,
+    subjects.DELTAS,
+    subjects.REPEATS,
+)
+
+
+def test_a_log_on_one_server_is_spread_over_more_when_that_is_wanted(tmp_path: Path):
+    async def on_one(client):
+        await streams.declare(client)
+        return await keys.content_key(client, fresh_key())
+
+    async def spread(client):
+        await streams.declare(client, replicas=SIZE)
+        # Nothing is narrowed by a process that does not know of it.
+        await streams.declare(client)
+
+    async def replicas(client):
+        js = client.jetstream()
+        consumer = await js.consumer_info(subjects.TURN_REQUESTS, subjects.RESPONDER)
+        found = [await js.stream_info(name) for name in STREAMS]
+        return [1 + len(info.cluster.replicas or ()) for info in (*found, consumer)]
+
+    async def make_again(client):
+        for name in (subjects.DELTAS, subjects.REPEATS):
+            await client.jetstream().delete_stream(name)
+        await streams.declare(client, replicas=SIZE)
+
+    with cluster(tmp_path) as made:
+        key = made.on(on_one)
+        made.on(spread)
+        # What is not for long can only be made again: the server lets it not be changed.
+        until(lambda: made.on(replicas) == [SIZE, SIZE, SIZE, SIZE, 1, 1, SIZE])
+        made.on(make_again)
+        until(lambda: made.on(replicas) == [SIZE] * 7)
+        assert made.on(on_one) == key
