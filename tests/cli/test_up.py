@@ -79,6 +79,7 @@ def test_a_log_that_cannot_be_reached_is_named_without_its_token(tmp_path: Path)
         ("nats://token@queue:4222", "nats://queue:4222"),
         ("http://user:p@ss@gpu:8000/v1", "http://gpu:8000/v1"),
         ("token@queue", "queue"),
+        ("nats://t@a:1, nats://u:p@b:2,c", "nats://a:1,nats://b:2,c"),
         ("http://gpu/v1", "http://gpu/v1"),
     ],
 )
