@@ -16,8 +16,8 @@ from services import ids
 from services.cli import address, options
 from services.cli.connection import connected
 from services.journal import JournalUnavailable
-from services.journal.jetstream import MESSAGE_ID
 from services.journal.parked import Parked, ParkedMessage
+from services.journal.publishing import MESSAGE_ID
 
 T = TypeVar("T")
 
