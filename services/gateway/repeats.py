@@ -8,16 +8,25 @@ Turns and added items are repeated so, conversations are not: two users of one a
 create equal ones, and neither may ever be given the other's.
 """
 
+import asyncio
 import hashlib
 import re
 
+import structlog
 from nats.aio.client import Client
 from starlette.requests import Request
 
 from schemas import repeats, subjects
 from schemas.repeats import Mark
+from services import ids
+from services.journal import JournalUnavailable
+from services.journal.publishing import MESSAGE_ID, publish
 from services.journal.reading import Reader
 
+log = structlog.get_logger()
+
+STORE_S_MAX = 600.0
+"""Seconds for which a mark is tried to be stored: as long as the SDK waits for an answer."""
 COUNT_HEADER = "X-Stainless-Retry-Count"
 _REPEATED = re.compile("[1-9][0-9]{0,2}")
 """Counts of a request that is not the first; whatever else stands there is no client's count."""
@@ -30,6 +39,8 @@ class Repeats:
         """``wait_s`` bounds the search for a mark."""
         self._client = client
         self._reader = Reader(client, wait_s=wait_s)
+        self._leaving: dict[str, Mark] = {}
+        self._storing: set[asyncio.Task[None]] = set()
 
     async def recall(
         self, request: Request, project: str, payload: bytes, fresh: Mark
@@ -44,9 +55,9 @@ class Repeats:
             return fresh, False
         subject = subjects.repeat(project, _digest(request, payload))
         if _REPEATED.fullmatch(count):
-            found = await self._reader.last(subjects.REPEATS, subject)
-            if found is not None:
-                return repeats.decode(found.data), True
+            mark = self._leaving.get(subject) or await self._found(subject)
+            if mark is not None:
+                return mark, True
         await self._leave(subject, fresh)
         return fresh, False
 
@@ -54,9 +65,32 @@ class Repeats:
         """Let ``fresh`` be the mark of a request: what it came to before is not what is wanted."""
         await self._leave(subjects.repeat(project, _digest(request, payload)), fresh)
 
+    async def _found(self, subject: str) -> Mark | None:
+        found = await self._reader.last(subjects.REPEATS, subject)
+        return None if found is None else repeats.decode(found.data)
+
     async def _leave(self, subject: str, mark: Mark) -> None:
-        # Nobody waits for it to be stored: a mark that is lost makes a repeat a new request.
-        await self._client.publish(subject, repeats.encode(mark))
+        # Nobody waits for it to be stored.
+        if self._reader.is_alone(subjects.REPEATS):
+            await self._client.publish(subject, repeats.encode(mark))
+            return
+        # A stream that has lost its leader takes nothing, and its clients are about to ask again.
+        self._leaving[subject] = mark
+        storing = asyncio.create_task(self._store(subject, mark))
+        self._storing.add(storing)
+        storing.add_done_callback(self._storing.discard)
+
+    async def _store(self, subject: str, mark: Mark) -> None:
+        headers = {MESSAGE_ID: ids.unique()}
+        payload = repeats.encode(mark)
+        try:
+            await publish(self._client, subject, payload, headers, wait_s=STORE_S_MAX)
+            await self._reader.learn(subjects.REPEATS)
+        except JournalUnavailable as error:
+            log.warning("mark.lost", error=str(error))
+        finally:
+            if self._leaving.get(subject) is mark:
+                del self._leaving[subject]
 
 
 def _digest(request: Request, payload: bytes) -> str:

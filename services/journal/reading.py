@@ -81,6 +81,14 @@ class Reader:
         self._replicated: dict[str, bool] = {}
         self._reconnects = 0
 
+    def is_alone(self, stream: str) -> bool:
+        """Whether a stream is known to be kept by one server."""
+        return self._known(stream) is False
+
+    async def learn(self, stream: str) -> None:
+        """Find out who keeps a stream; raises `JournalUnavailable`."""
+        await self._is_replicated(stream)
+
     async def last(self, stream: str, subject: str) -> Msg | None:
         """The newest message of a subject; raises `JournalUnavailable`."""
         if await self._is_replicated(stream):
@@ -176,12 +184,15 @@ class Reader:
             if not self._client.is_closed:
                 await subscription.unsubscribe()
 
-    async def _is_replicated(self, stream: str) -> bool:
-        """Whether several servers keep a stream; asked once for each connection to one of them."""
+    def _known(self, stream: str) -> bool | None:
         if self._client.stats["reconnects"] != self._reconnects:
             self._replicated.clear()
             self._reconnects = self._client.stats["reconnects"]
-        known = self._replicated.get(stream)
+        return self._replicated.get(stream)
+
+    async def _is_replicated(self, stream: str) -> bool:
+        """Whether several servers keep a stream; asked once for each connection to one of them."""
+        known = self._known(stream)
         if known is not None:
             return known
 
