@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 from schemas import subjects
 from services.journal import Conflict, JournalUnavailable, Repeated, Stored
 from services.journal.publishing import MESSAGE_ID, publish
-from services.journal.reading import Reader, sequence
+from services.journal.reading import Reader, sequence_of
 
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 
@@ -69,7 +69,7 @@ class JetStreamJournal:
 def _stored(message: Msg) -> Stored:
     headers = message.headers or {}
     return Stored(
-        sequence=sequence(message),
+        sequence=sequence_of(message),
         previous=int(headers.get(EXPECTED, "0")),
         message_id=headers.get(MESSAGE_ID, ""),
         payload=message.data,

@@ -113,10 +113,10 @@ class Reader:
         if not await self._is_replicated(stream):
             return await self._directly(stream, subject, after=after)
         newest = await self.last_led(stream, subject)
-        if newest is None or sequence(newest) <= after:
+        if newest is None or sequence_of(newest) <= after:
             return []
         found = await self._directly(stream, subject, after=after)
-        while (reached := sequence(found[-1]) if found else after) < sequence(newest):
+        while (reached := sequence_of(found[-1]) if found else after) < sequence_of(newest):
             behind = await self._led(stream, _NextOf(reached + 1, subject))
             if behind is None:
                 # What was the newest is kept no longer.
@@ -167,7 +167,7 @@ class Reader:
         subscription = await self._client.subscribe(inbox)
         try:
             while True:
-                start = (sequence(found[-1]) if found else after) + 1
+                start = (sequence_of(found[-1]) if found else after) + 1
                 request = msgspec.json.encode(_Range(start, subject, _READ_BATCH, _READ_BYTES))
                 await self._client.publish(f"$JS.API.DIRECT.GET.{stream}", request, reply=inbox)
                 message = await subscription.next_msg(timeout=wait_s)
@@ -209,7 +209,7 @@ class Reader:
         return known
 
 
-def sequence(message: Msg) -> int:
+def sequence_of(message: Msg) -> int:
     """Sequence of a message that was read."""
     return int((message.headers or {})[SEQUENCE])
 
