@@ -59,6 +59,13 @@ class TooLarge(ApiError):
     status = 413
 
 
+class TooSlow(ApiError):
+    """The body has not come in time."""
+
+    status = 408
+    code = "request_timeout"
+
+
 class Forbidden(ApiError):
     """Not for this caller."""
 
@@ -70,6 +77,15 @@ class Overloaded(ApiError):
 
     status = 503
     type = "server_error"
+    retry_after_s = 1
+
+
+class TooMany(ApiError):
+    """More is asked for than is taken on now; nothing was stored."""
+
+    status = 429
+    type = "requests"
+    code = "rate_limit_exceeded"
     retry_after_s = 1
 
 

@@ -43,6 +43,18 @@ def lifecycle(name: str, response: bytes, sequence_number: int) -> bytes:
     return frame(name, _encode(Lifecycle(name, msgspec.Raw(response), sequence_number)))
 
 
+def error(message: str, *, number: int) -> bytes:
+    """The frame that tells why a stream ends here, though its turn has not (contract 3.4)."""
+    fields = {
+        "type": "error",
+        "code": "server_error",
+        "message": message,
+        "param": None,
+        "sequence_number": number,
+    }
+    return frame("error", _encode(fields))
+
+
 def terminal(status: str, response: bytes, sequence_number: int) -> bytes:
     """The frame a stream ends with; there is none for ``cancelled``, which ends as failed."""
     name = status if status in {"completed", "incomplete"} else "failed"

@@ -218,8 +218,7 @@ async def _declare_streams(nats_url: str, wanted: UpSettings) -> None:
             )
         await streams.declare(
             client,
-            deltas_age_s=wanted.deltas_age_s,
-            replicas=wanted.replicas,
+            chosen=wanted,
             wait_s=streams.DECLARE_S_MAX if wanted.replicas > 1 else LOG_WAIT_S,
         )
     except (OSError, TimeoutError, nats.errors.Error, JournalUnavailable) as error:

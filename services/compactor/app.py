@@ -109,7 +109,7 @@ async def run(settings: CompactorSettings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     client = await connect.connect(settings.nats_url, name="compactor")
-    await streams.declare(client, deltas_age_s=settings.deltas_age_s, replicas=settings.replicas)
+    await streams.declare(client, chosen=settings)
     sealer = Sealer(await content_key(client, fresh_key()))
     model = connect_model(settings, sealer)
     tokenizer = Tokenizer()

@@ -1,4 +1,4 @@
-"""Bodies in and out: limits on what is read, headers on what is sent, errors of the contract."""
+"""Answers on their way out: headers on what is sent, errors of the contract."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from starlette.routing import Match, Route
 
 from schemas.deltas import SEQUENCE_HEADER
 from schemas.http.conversations import ItemList
-from schemas.http.errors import ApiError, Overloaded, ServerFault, TooLarge
+from schemas.http.errors import ApiError, Overloaded, ServerFault
 from services.conversation.history import Item
 from services.journal import JournalUnavailable
 
@@ -23,27 +23,6 @@ CLIENT_GONE = 499
 """What logs of web servers say where nobody is left to be answered."""
 
 _encode = msgspec.json.Encoder().encode
-
-
-async def read_body(request: Request, *, bytes_max: int) -> bytes:
-    """The whole body; raises `TooLarge` as soon as more has come than ``bytes_max``."""
-    told = request.headers.get("content-length", "")
-    check_size(int(told) if told.isdigit() else 0, bytes_max=bytes_max)
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        check_size(size, bytes_max=bytes_max)
-        parts.append(part)
-    return b"".join(parts)
-
-
-def check_size(size: int, *, bytes_max: int) -> None:
-    """Refuse a body of too many bytes."""
-    if size > bytes_max:
-        raise TooLarge(
-            f"The request body is larger than {bytes_max} bytes.", code="request_too_large"
-        )
 
 
 def raw(

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import msgspec
@@ -21,23 +21,24 @@ from schemas.http.errors import ApiError
 from services import ids, telemetry
 from services.conversation.decide import Policy
 from services.gateway import answers
+from services.gateway.body_reader import BodyReader
 from services.gateway.catalogue import ModelEndpoints
 from services.gateway.compact import CompactEndpoint
 from services.gateway.conversations import ConversationEndpoints
 from services.gateway.document import DocumentEndpoint
 from services.gateway.health import HealthEndpoint
 from services.gateway.input_tokens import InputTokensEndpoint
-from services.gateway.protocol import WebSocketProtocol
+from services.gateway.protocol import WebSocketProtocol, http_protocol
 from services.gateway.repeats import Repeats
 from services.gateway.request_log import RequestLog
 from services.gateway.responses import ResponseEndpoints
 from services.gateway.settings import GatewaySettings
 from services.gateway.turns import Turns
+from services.gateway.unanswered import Unanswered
 from services.gateway.waiting import WaitingTurns
 from services.gateway.websocket import WebSocketEndpoint
 from services.journal import JournalUnavailable, connect, streams
 from services.journal.conversations import Conversations
-from services.journal.deltas import Deltas
 from services.journal.jetstream import JetStreamJournal
 from services.journal.keys import content_key
 from services.journal.turn_requests import TurnRequests
@@ -52,13 +53,27 @@ log = structlog.get_logger()
 
 _ENVELOPE_BYTES = 64 * 1024
 """Room a message needs around a body."""
+TURNS_WAIT_S = 0.05
+"""Seconds in which turns are told that the process stops, before all else is."""
+LAST_S, LAST_SHARE = 1.0, 0.6
+"""Seconds of a stop, and the most of it, that are kept for the last words to be taken."""
 PING_INTERVAL_S = 20.0
 PING_WAIT_S = 60.0
 """Seconds a client may take to answer, or to read what was sent before, until it counts as gone."""
 
 
-async def build(settings: GatewaySettings, client: Client, model: Model, sealer: Sealer) -> ASGIApp:
-    """The whole HTTP application on an open connection."""
+class Gateway(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole HTTP application.
+
+    ``stop`` ends every answer that is still open, in words a client understands.
+    """
+
+    app: ASGIApp
+    stop: Callable[[], None]
+
+
+async def build(settings: GatewaySettings, client: Client, model: Model, sealer: Sealer) -> Gateway:
+    """The gateway on an open connection."""
     tokenizer = Tokenizer()
     tokenizer.warm_up()
     bytes_max = min(settings.body_bytes_max, client.max_payload - _ENVELOPE_BYTES)
@@ -70,36 +85,36 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
         rows_max=settings.cache_rows_max,
     )
     intake = Intake(tokenizer, sealer)
+    reader = BodyReader(
+        bytes_max=bytes_max,
+        held_bytes_max=settings.bodies_bytes_max,
+        wait_s=settings.client_wait_s,
+    )
     repeats = Repeats(client)
     crud = ConversationEndpoints(
         conversations,
         intake,
         repeats,
-        body_bytes_max=bytes_max,
+        reader=reader,
         strict=settings.strict,
     )
     count_tokens = InputTokensEndpoint(
-        conversations, intake, tokenizer, body_bytes_max=bytes_max, strict=settings.strict
+        conversations, intake, tokenizer, reader=reader, strict=settings.strict
     ).count
-    turns = Turns(client, conversations)
+    turns = Turns(client, conversations, settings)
     models = ModelEndpoints(model)
     responses = ResponseEndpoints(
-        conversations,
-        turns,
-        Deltas(client),
-        repeats,
-        WaitingTurns(TurnRequests(client)),
-        settings,
+        conversations, turns, reader, repeats, WaitingTurns(TurnRequests(client)), settings
     )
-    compact = CompactEndpoint(client, settings, body_bytes_max=bytes_max)
+    compact = CompactEndpoint(client, settings, reader)
     app = Starlette(
         routes=[
-            Route("/v1/responses", responses.create, methods=["POST"]),
-            WebSocketRoute("/v1/responses", WebSocketEndpoint(turns, settings).connect),
-            Route("/v1/responses/input_tokens", count_tokens, methods=["POST"]),
-            Route("/v1/responses/compact", compact.create, methods=["POST"]),
+            Route("/v1/responses", reader.bounded(responses.create), methods=["POST"]),
+            WebSocketRoute("/v1/responses", WebSocketEndpoint(turns, reader, settings).connect),
+            Route("/v1/responses/input_tokens", reader.bounded(count_tokens), methods=["POST"]),
+            Route("/v1/responses/compact", reader.bounded(compact.create), methods=["POST"]),
             *_on_a_response(responses),
-            *_on_conversations(crud),
+            *_on_conversations(crud, reader),
             Route("/v1/models", models.list, methods=["GET"]),
             # Names of models may hold slashes.
             Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
@@ -116,7 +131,13 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
     )
     # A path without an id is not the collection's, and a redirect would name the Host it was sent.
     app.router.redirect_slashes = False
-    return RequestLog(app)
+    unanswered = Unanswered(app)
+
+    def stop() -> None:
+        turns.stop()
+        asyncio.get_running_loop().call_later(TURNS_WAIT_S, unanswered.stop)
+
+    return Gateway(app=RequestLog(unanswered), stop=stop)
 
 
 def _on_a_response(responses: ResponseEndpoints) -> list[Route]:
@@ -129,14 +150,14 @@ def _on_a_response(responses: ResponseEndpoints) -> list[Route]:
     ]
 
 
-def _on_conversations(crud: ConversationEndpoints) -> list[Route]:
+def _on_conversations(crud: ConversationEndpoints, reader: BodyReader) -> list[Route]:
     one, items = "/v1/conversations/{conversation_id}", "/v1/conversations/{conversation_id}/items"
     return [
-        Route("/v1/conversations", crud.create, methods=["POST"]),
+        Route("/v1/conversations", reader.bounded(crud.create), methods=["POST"]),
         Route(one, crud.retrieve, methods=["GET"]),
-        Route(one, crud.update, methods=["POST"]),
+        Route(one, reader.bounded(crud.update), methods=["POST"]),
         Route(one, crud.delete, methods=["DELETE"]),
-        Route(items, crud.create_items, methods=["POST"]),
+        Route(items, reader.bounded(crud.create_items), methods=["POST"]),
         Route(items, crud.list_items, methods=["GET"]),
         Route(items + "/{item_id}", crud.retrieve_item, methods=["GET"]),
         Route(items + "/{item_id}", crud.delete_item, methods=["DELETE"]),
@@ -153,10 +174,10 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def opened(settings: GatewaySettings) -> AsyncIterator[ASGIApp]:
+async def opened(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     """The application with its connections, for as long as it is needed."""
     client = await connect.connect(settings.nats_url, name="gateway")
-    await streams.declare(client, deltas_age_s=settings.deltas_age_s, replicas=settings.replicas)
+    await streams.declare(client, chosen=settings)
     sealer = Sealer(await content_key(client, fresh_key()))
     model = connect_model(settings, sealer)
     try:
@@ -174,12 +195,12 @@ def main() -> None:
         log.warning("auth.disabled", host=settings.host)
 
     async def run() -> None:
-        async with opened(settings) as app:
+        async with opened(settings) as gateway:
             config = uvicorn.Config(
-                app,
+                gateway.app,
                 host=settings.host,
                 port=settings.port,
-                http="httptools",
+                http=http_protocol(client_wait_s=settings.client_wait_s),
                 ws=WebSocketProtocol,
                 # Somewhat more than may be asked: too much is then told, and not cut off.
                 ws_max_size=2 * settings.body_bytes_max,
@@ -199,10 +220,15 @@ def main() -> None:
                 sockets = [socket.socket(fileno=settings.socket_fd)]
             log.info("gateway.started", host=settings.host, port=settings.port)
             server = Server(config)
+            loop = asyncio.get_running_loop()
+
+            def stop(number: signal.Signals) -> None:
+                server.handle_exit(number, None)
+                last_s = min(LAST_S, LAST_SHARE * settings.stop_wait_s)
+                loop.call_later(settings.stop_wait_s - last_s, gateway.stop)
+
             for number in (signal.SIGINT, signal.SIGTERM):
-                asyncio.get_running_loop().add_signal_handler(
-                    number, server.handle_exit, number, None
-                )
+                loop.add_signal_handler(number, stop, number)
             await server.serve(sockets=sockets)
             log.info("gateway.stopped")
 

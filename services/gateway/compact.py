@@ -12,6 +12,7 @@ from schemas.http.errors import Overloaded
 from schemas.queries import Compact, CompactAnswer
 from services import clock
 from services.gateway import answers
+from services.gateway.body_reader import BodyReader
 from services.gateway.identify import project_of
 from services.gateway.settings import GatewaySettings
 
@@ -26,15 +27,15 @@ _decode = msgspec.json.Decoder(CompactAnswer).decode
 class CompactEndpoint:
     """The contract's section 5.3."""
 
-    def __init__(self, client: Client, settings: GatewaySettings, *, body_bytes_max: int) -> None:
+    def __init__(self, client: Client, settings: GatewaySettings, reader: BodyReader) -> None:
         """``client`` is the gateway's connection; ``settings`` hold how long a client waits."""
         self._client = client
         self._settings = settings
-        self._body_bytes_max = body_bytes_max
+        self._reader = reader
 
     async def create(self, request: Request) -> Response:
         """POST /responses/compact."""
-        payload = await answers.read_body(request, bytes_max=self._body_bytes_max)
+        payload = await self._reader.read(request)
         # Read here as well: what is no JSON at all could not be handed on.
         read_compact(payload, strict=self._settings.strict)
         asked = Compact(project=project_of(request), body=msgspec.Raw(payload))

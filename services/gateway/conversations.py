@@ -19,6 +19,7 @@ from services.conversation.refusals import ConversationUnknown, ItemUnknown
 from services.conversation.state import Conversation
 from services.conversation.visible import visible
 from services.gateway import answers
+from services.gateway.body_reader import BodyReader
 from services.gateway.identify import project_of
 from services.gateway.repeats import Repeats
 from services.journal.conversations import Conversations, Granted, Loaded
@@ -35,14 +36,14 @@ class ConversationEndpoints:
         intake: Intake,
         repeats: Repeats,
         *,
-        body_bytes_max: int,
+        reader: BodyReader,
         strict: bool,
     ) -> None:
-        """``body_bytes_max`` bounds every body read; ``strict``: unknown parameters are refused."""
+        """``strict``: unknown parameters are refused."""
         self._conversations = conversations
         self._intake = intake
         self._repeats = repeats
-        self._body_bytes_max = body_bytes_max
+        self._reader = reader
         self._strict = strict
 
     async def create(self, request: Request) -> Response:
@@ -160,7 +161,7 @@ class ConversationEndpoints:
         )
 
     async def _body(self, request: Request) -> bytes:
-        return await answers.read_body(request, bytes_max=self._body_bytes_max)
+        return await self._reader.read(request)
 
     async def _grant(
         self,

@@ -1,6 +1,6 @@
 """Server-sent events on their way out: copied through as they come (contract 3.1)."""
 
-from contextlib import AbstractAsyncContextManager
+from contextlib import AsyncExitStack
 
 import msgspec
 from starlette.responses import Response
@@ -10,7 +10,7 @@ from schemas.http import stream_events
 from schemas.http.errors import ApiError, Overloaded
 from services import clock, ids
 from services.gateway import answers
-from services.gateway.turns import Listener, Told
+from services.gateway.listener import Listener, Told
 
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -35,34 +35,40 @@ class EventStream(Response):
 
     def __init__(
         self,
-        listening: AbstractAsyncContextManager[Listener],
+        listener: Listener,
+        opened: AsyncExitStack,
         patience: Patience,
         *,
         obfuscated: bool = False,
     ) -> None:
-        """``listening`` is entered when the answer begins."""
-        self._listening = listening
+        """``opened`` is what ends with the answer."""
+        self._listener = listener
+        self._opened = opened
         self._patience = patience
         self._obfuscated = obfuscated
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; a refusal that comes first is answered as plain HTTP."""
-        async with self._listening as listener:
-            first = await begun(listener, self._patience)
+        async with self._opened:
+            first = await begun(self._listener, self._patience)
             if first.refusal is not None:
                 await refused(first)(scope, receive, send)
                 return
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-            await self._copy(listener, first, send)
+            await self._copy(first, send)
 
-    async def _copy(self, listener: Listener, first: Told, send: Send) -> None:
+    async def _copy(self, first: Told, send: Send) -> None:
         told: Told | None = first
-        while told is None or not told.end:
-            payload = self._wire(told.payload) if told else _KEEP_ALIVE
-            await send({"type": "http.response.body", "body": payload, "more_body": True})
-            told = await listener.told(wait_s=self._patience.keep_alive_s)
-        payload = self._wire(told.payload)
+        try:
+            while told is None or not told.end:
+                payload = self._wire(told.payload) if told else _KEEP_ALIVE
+                await send({"type": "http.response.body", "body": payload, "more_body": True})
+                told = await self._listener.told(wait_s=self._patience.keep_alive_s)
+            payload = self._wire(told.payload)
+        except Overloaded as fault:
+            # The turn may well go on: a terminal event would say that it has ended.
+            payload = stream_events.error(fault.message, number=self._listener.number)
         await send({"type": "http.response.body", "body": payload, "more_body": False})
 
     def _wire(self, payload: bytes) -> bytes:

@@ -17,6 +17,7 @@ from services.conversation.history import Item, since_summary
 from services.conversation.refusals import PreviousResponseUnknown
 from services.conversation.tokens import TokenCounter
 from services.gateway import answers
+from services.gateway.body_reader import BodyReader
 from services.gateway.identify import project_of
 from services.journal.conversations import Conversations
 from services.journal.known_items import known_items
@@ -32,19 +33,19 @@ class InputTokensEndpoint:
         intake: Intake,
         counter: TokenCounter,
         *,
-        body_bytes_max: int,
+        reader: BodyReader,
         strict: bool,
     ) -> None:
-        """``body_bytes_max`` bounds the body; ``strict``: unknown parameters are refused."""
+        """``strict``: unknown parameters are refused."""
         self._conversations = conversations
         self._intake = intake
         self._counter = counter
-        self._body_bytes_max = body_bytes_max
+        self._reader = reader
         self._strict = strict
 
     async def count(self, request: Request) -> Response:
         """POST /responses/input_tokens."""
-        payload = await answers.read_body(request, bytes_max=self._body_bytes_max)
+        payload = await self._reader.read(request)
         asked = read_input_tokens(payload, strict=self._strict)
         project, conversation_id = project_of(request), _subject(asked)
         loaded = await self._conversations.load(project, conversation_id)

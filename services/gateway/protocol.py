@@ -1,14 +1,71 @@
-"""How uvicorn speaks WebSocket, with an end to every connection."""
+"""How uvicorn speaks HTTP and WebSocket, with an end to every connection."""
 
+import asyncio
+
+import structlog
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import OPEN
+
+log = structlog.get_logger()
 
 CUT_WAIT_S = 0.5
 """Seconds a client is given to take what is on its way once the connection is over."""
 
 
+class HttpProtocol(HttpToolsProtocol):
+    """Cuts off who takes nothing of an answer for ``client_wait_s`` seconds."""
+
+    client_wait_s: float
+    _unsent = 0
+    _watch: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        """More is on its way than the client takes."""
+        super().pause_writing()
+        self._look_again()
+
+    def resume_writing(self) -> None:
+        """The client has taken it."""
+        super().resume_writing()
+        self._look_no_more()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        self._look_no_more()
+        super().connection_lost(exc)
+
+    def _look_again(self) -> None:
+        self._unsent = self.transport.get_write_buffer_size()
+        self._watch = self.loop.call_later(self.client_wait_s, self._look)
+
+    def _look(self) -> None:
+        if self.transport.get_write_buffer_size() < self._unsent:
+            self._look_again()
+        else:
+            log.info("client.cut", unsent_bytes=self._unsent, wait_s=self.client_wait_s)
+            self.transport.abort()
+
+    def _look_no_more(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+
+def http_protocol(*, client_wait_s: float) -> type[HttpProtocol]:
+    """The protocol with its limit: uvicorn makes one for each connection by itself."""
+    return type("HttpProtocol", (HttpProtocol,), {"client_wait_s": client_wait_s})
+
+
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """Cuts off who does not read: what is still to be sent would wait for ever to be taken."""
+
+    def handle_ping(self) -> None:
+        """A ping; who does not read is sent no answers to add to what waits for him."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
 
     def keepalive_timeout(self) -> None:
         """No answer to a ping."""

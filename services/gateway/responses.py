@@ -1,9 +1,10 @@
 """``/v1/responses``: turns asked for on the queue, their ends read from the log."""
 
-import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from itertools import islice
 
+import msgspec
 from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,27 +22,36 @@ from services.conversation.decide import before_input, cancellable
 from services.conversation.history import Item, Turn
 from services.conversation.refusals import ItemUnknown, ResponseUnknown
 from services.conversation.response import render
-from services.conversation.retelling import retold, terminal
 from services.conversation.state import Conversation
 from services.conversation.visible import readable_response
 from services.gateway import answers
 from services.gateway.asking import is_stored, overlap_of, turn_request
-from services.gateway.event_stream import HEADERS, EventStream, Patience, begun, refused
+from services.gateway.body_reader import BodyReader
+from services.gateway.event_stream import EventStream, Patience, begun, refused
 from services.gateway.identify import project_of
+from services.gateway.listener import Ended, Listener
 from services.gateway.repeats import Repeats
 from services.gateway.settings import GatewaySettings
-from services.gateway.turns import Listener, Turns
+from services.gateway.turns import Turns
 from services.gateway.waiting import WaitingTurns, promised, turn_of
 from services.journal.conversations import Conversations
-from services.journal.deltas import Deltas, joined
 
 QUEUED_WAIT_S = 0.25
 """Seconds a turn in the background is given to begin, until its asker is told that it waits."""
 CANCEL_WAIT_S = 5.0
 """Seconds a responder is given to end a turn it was asked to cancel."""
-DELTAS_LATE_S = 2.0
-"""Seconds after the end of a turn within which its last events may still be on their way."""
-DELTAS_INTERVAL_S = 0.02
+
+
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A turn on its way, and how it is to be told."""
+
+    listener: Listener
+    conversation_id: str
+    stream: bool
+    background: bool
+    obfuscated: bool
+    queued: Turn | None = None
+    """What it is until it begins, if it is promised to be there until then."""
 
 
 class ResponseEndpoints:
@@ -51,7 +61,7 @@ class ResponseEndpoints:
         self,
         conversations: Conversations,
         turns: Turns,
-        deltas: Deltas,
+        reader: BodyReader,
         repeats: Repeats,
         waiting: WaitingTurns,
         settings: GatewaySettings,
@@ -59,7 +69,7 @@ class ResponseEndpoints:
         """``settings`` hold the limits of bodies and waits."""
         self._conversations = conversations
         self._turns = turns
-        self._deltas = deltas
+        self._reader = reader
         self._repeats = repeats
         self._waiting = waiting
         self._settings = settings
@@ -69,27 +79,20 @@ class ResponseEndpoints:
 
     async def create(self, request: Request) -> Response:
         """POST /responses, plain, as a stream, or in the background."""
-        payload = await answers.read_body(request, bytes_max=self._settings.body_bytes_max)
-        create = read_create(payload, strict=self._settings.strict)
-        asked = turn_request(payload, create, overlap=overlap_of(request))
-        project = project_of(request)
-        stored, again = is_stored(create), False
-        if stored:
-            asked, again = await self._recalled(request, project, payload, asked)
-        if again:
-            listening = self._turns.follow(project, asked.response_id, number=0)
-        else:
-            listening = self._turns.ask(project, asked, stored=stored)
-        if create.stream:
-            return EventStream(listening, self._patience, obfuscated=create.include_obfuscation)
-        async with listening as listener:
-            if create.background:
-                if promised(asked, create) and await listener.quiet(wait_s=QUEUED_WAIT_S):
-                    return answers.raw(
-                        render(turn_of(asked, create), conversation_id=asked.conversation_id)
-                    )
-                return await self._begun(project, asked.conversation_id, listener)
-            return await self._plain(listener)
+        async with AsyncExitStack() as opened:
+            asked = await self._asked(request, opened)
+            # What was asked is on its way: from here on only what becomes of it is held.
+            self._reader.release(request)
+            if asked.stream:
+                return EventStream(
+                    asked.listener, opened.pop_all(), self._patience, obfuscated=asked.obfuscated
+                )
+            if asked.background:
+                queued = asked.queued
+                if queued is not None and await asked.listener.quiet(wait_s=QUEUED_WAIT_S):
+                    return answers.raw(render(queued, conversation_id=asked.conversation_id))
+                return await self._begun(project_of(request), asked)
+            return await self._plain(asked.listener)
 
     async def retrieve(self, request: Request) -> Response:
         """GET /responses/{id}, as it is or as the stream of its events."""
@@ -101,7 +104,9 @@ class ResponseEndpoints:
         if turn is None:
             turn = await self._waiting_turn(loaded.state, project, response_id)
         if query.stream:
-            return await self._streamed(project, conversation_id, turn, query)
+            return await self._streamed(
+                project, conversation_id, turn, query, sequence=loaded.sequence
+            )
         return answers.raw(render(turn, conversation_id=conversation_id), sequence=loaded.sequence)
 
     async def delete(self, request: Request) -> Response:
@@ -153,6 +158,27 @@ class ResponseEndpoints:
         page = tuple(islice(items, limit + 1))
         return answers.page(page[:limit], has_more=len(page) > limit, sequence=loaded.sequence)
 
+    async def _asked(self, request: Request, opened: AsyncExitStack) -> _Asked:
+        payload = await self._reader.read(request)
+        create = read_create(payload, strict=self._settings.strict)
+        asked = turn_request(payload, create, overlap=overlap_of(request))
+        project = project_of(request)
+        stored, again = is_stored(create), False
+        if stored:
+            asked, again = await self._recalled(request, project, payload, asked)
+        if again:
+            listening = self._turns.follow(project, asked.response_id, number=0)
+        else:
+            listening = self._turns.ask(project, asked, stored=stored)
+        return _Asked(
+            listener=await opened.enter_async_context(listening),
+            conversation_id=asked.conversation_id,
+            stream=create.stream,
+            background=create.background,
+            obfuscated=create.include_obfuscation,
+            queued=turn_of(asked, create) if promised(asked, create) else None,
+        )
+
     async def _recalled(
         self, request: Request, project: str, payload: bytes, asked: TurnRequest
     ) -> tuple[TurnRequest, bool]:
@@ -169,7 +195,7 @@ class ResponseEndpoints:
         turn = state.turn_running(mark.id) or state.turns.get(mark.id)
         if turn is None:
             # Its id is spent: the queue takes no second request with it.
-            over = await self._deltas.refused(project, mark.id)
+            over = await self._turns.refused(project, mark.id)
         else:
             over = turn.status == "failed" or not _newest(turn, state)
         if over:
@@ -188,12 +214,12 @@ class ResponseEndpoints:
             raise ResponseUnknown(response_id)
         return turn
 
-    async def _begun(self, project: str, conversation_id: str, listener: Listener) -> Response:
+    async def _begun(self, project: str, asked: _Asked) -> Response:
         """A turn in the background, once it is admitted."""
-        told = await begun(listener, self._patience)
+        told = await begun(asked.listener, self._patience)
         if told.refusal is not None:
             return refused(told)
-        loaded = await self._conversations.load(project, conversation_id)
+        loaded = await self._conversations.load(project, asked.conversation_id)
         body = stream_events.response_in(stream_events.frames(told.payload)[0])
         return answers.raw(body, sequence=loaded.sequence)
 
@@ -211,7 +237,13 @@ class ResponseEndpoints:
         raise Overloaded("The turn has not ended in time; it goes on.")
 
     async def _streamed(
-        self, project: str, conversation_id: str, turn: Turn, query: bodies.RetrieveResponse
+        self,
+        project: str,
+        conversation_id: str,
+        turn: Turn,
+        query: bodies.RetrieveResponse,
+        *,
+        sequence: int,
     ) -> Response:
         for made, flag in ((turn.background, "background"), (turn.streamed, "stream")):
             if not made:
@@ -221,37 +253,16 @@ class ResponseEndpoints:
                     param="stream",
                 )
         number = 0 if query.starting_after is None else query.starting_after + 1
-        if turn.ended_at is None:
+        ended = None
+        if turn.ended_at is not None:
+            ended = Ended(turn=turn, conversation_id=conversation_id, sequence=sequence)
+        async with AsyncExitStack() as opened:
+            listener = await opened.enter_async_context(
+                self._turns.follow(project, turn.id, number=number, ended=ended)
+            )
             return EventStream(
-                self._turns.follow(project, turn.id, number=number),
-                self._patience,
-                obfuscated=query.include_obfuscation,
+                listener, opened.pop_all(), self._patience, obfuscated=query.include_obfuscation
             )
-        payload = await self._kept(project, turn, number)
-        if payload is None:
-            # Its deltas are not kept any more. Who has seen some of them is only told the end: what
-            # the log tells is numbered anew.
-            payload = (
-                terminal(turn, conversation_id=conversation_id, number=number)
-                if number
-                else b"".join(retold(turn, conversation_id=conversation_id))
-            )
-        if query.include_obfuscation:
-            payload = stream_events.obfuscated(payload, ids.letters)
-        headers = {name.decode(): value.decode() for name, value in HEADERS}
-        return Response(payload, headers=headers)
-
-    async def _kept(self, project: str, turn: Turn, number: int) -> bytes | None:
-        """The events of an ended turn from ``number`` on, if all of them are kept."""
-        assert turn.ended_at is not None
-        while True:
-            told = joined(await self._deltas.read(project, turn.id), number=number)
-            if told.end:
-                return told.payload
-            if (clock.now() - turn.ended_at).total_seconds() > DELTAS_LATE_S:
-                return None
-            # The end is heard a moment before it is kept.
-            await asyncio.sleep(DELTAS_INTERVAL_S)
 
 
 def known(state: Conversation, response_id: str) -> bool:

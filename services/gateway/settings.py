@@ -14,6 +14,14 @@ class GatewaySettings(ModelSettings, frozen=True, kw_only=True):
     """An inherited listening socket, used instead of host and port; -1: none."""
     body_bytes_max: int = 6 * 1024 * 1024
     """Bytes of a request body; never more than the NATS server takes in one message."""
+    bodies_bytes_max: int = 64 * 1024 * 1024
+    """Bytes of request bodies held at once: being read, or not yet stored."""
+    unread_bytes_max: int = 1024 * 1024
+    """Bytes of a running turn that wait for a client who reads slowly."""
+    client_wait_s: float = 60.0
+    """Seconds in which a client must take, or send, some of what is on its way."""
+    turns_in_flight_max: int = 1_000
+    """Turns of one project that clients of this process wait for."""
     answer_wait_s: float = 600.0
     """Seconds a client is kept waiting for the end of a plain turn."""
     keep_alive_s: float = 15.0

@@ -5,7 +5,7 @@ it remembers of turns of which nothing is stored.
 """
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 import msgspec
 import structlog
@@ -21,11 +21,13 @@ from services import clock, ids
 from services.conversation.refusals import PreviousResponseUnknown
 from services.gateway import answers
 from services.gateway.asking import is_stored, overlap_of, turn_request
+from services.gateway.body_reader import BodyReader
 from services.gateway.contexts import Contexts
 from services.gateway.identify import project_of
 from services.gateway.lanes import Lanes
+from services.gateway.listener import Listener, Told
 from services.gateway.settings import GatewaySettings
-from services.gateway.turns import Listener, Told, Turns
+from services.gateway.turns import Turns
 from services.journal import JournalUnavailable
 
 GOING_AWAY = 1001
@@ -39,9 +41,10 @@ log = structlog.get_logger()
 class WebSocketEndpoint:
     """The door for clients that stay connected."""
 
-    def __init__(self, turns: Turns, settings: GatewaySettings) -> None:
-        """``settings`` hold the limits of frames, waits and connections."""
+    def __init__(self, turns: Turns, reader: BodyReader, settings: GatewaySettings) -> None:
+        """``settings`` hold the limits of waits and connections."""
         self._turns = turns
+        self._reader = reader
         self._settings = settings
 
     async def connect(self, socket: WebSocket) -> None:
@@ -49,7 +52,8 @@ class WebSocketEndpoint:
         _refuse_foreign_pages(socket)
         overlap = overlap_of(socket)
         await socket.accept()
-        await _Connection(socket, self._turns, self._settings, overlap=overlap).serve()
+        connection = _Connection(socket, self._turns, self._reader, self._settings, overlap=overlap)
+        await connection.serve()
 
 
 def _refuse_foreign_pages(socket: HTTPConnection) -> None:
@@ -59,12 +63,28 @@ def _refuse_foreign_pages(socket: HTTPConnection) -> None:
         raise Forbidden("Pages of other sites may not connect.", code="origin_not_allowed")
 
 
+class _Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """A turn on its way, and how it is to be told."""
+
+    listener: Listener
+    response_id: str
+    obfuscated: bool
+
+
 class _Connection:
     def __init__(
-        self, socket: WebSocket, turns: Turns, settings: GatewaySettings, *, overlap: str
+        self,
+        socket: WebSocket,
+        turns: Turns,
+        reader: BodyReader,
+        settings: GatewaySettings,
+        *,
+        overlap: str,
     ) -> None:
         self._socket = socket
         self._turns = turns
+        self._reader = reader
+        self._held = 0
         self._settings = settings
         self._overlap = overlap
         self._project = project_of(socket)
@@ -81,6 +101,8 @@ class _Connection:
             await self._dismiss()
         finally:
             await self._lanes.close()
+            # Of what nobody has begun to work on.
+            self._let_go(self._held)
 
     async def _read(self) -> None:
         while (message := await self._socket.receive())["type"] != "websocket.disconnect":
@@ -88,7 +110,12 @@ class _Connection:
             try:
                 create = websocket.read_frame(self._payload(message))
                 stream_id = create.stream_id
-                await self._lanes.put(create)
+                self._hold(create.size)
+                try:
+                    await self._lanes.put(create)
+                except ApiError:
+                    self._let_go(create.size)
+                    raise
             except ApiError as refused:
                 # It is on no lane: nobody waits there for its turn.
                 await self._refuse(refused, stream_id)
@@ -98,24 +125,29 @@ class _Connection:
         if text is None:
             raise Invalid("Invalid frame: expected text, but got binary.", code="invalid_frame")
         payload = text.encode()
-        answers.check_size(len(payload), bytes_max=self._settings.body_bytes_max)
+        self._reader.check(len(payload))
         return payload
 
+    def _hold(self, size: int) -> None:
+        self._reader.hold(size)
+        self._held += size
+
+    def _let_go(self, size: int) -> None:
+        self._reader.let_go(size)
+        self._held -= size
+
     async def _answer(self, create: websocket.Create, asked: asyncio.Event) -> None:
-        lane = create.stream_id
+        lane, size = create.stream_id, create.size
         try:
-            body, generate = websocket.body_of(create)
-            read = read_create(body, strict=self._settings.strict, generate=generate)
-            request = self._request(body, read, generate=generate)
-            listening = self._turns.ask(self._project, request, stored=is_stored(read))
-            async with listening as listener:
-                asked.set()
-                await self._copy(
-                    listener,
-                    lane,
-                    response_id=request.response_id,
-                    obfuscated=read.include_obfuscation,
-                )
+            async with AsyncExitStack() as opened:
+                try:
+                    turn = await self._ask(create, opened)
+                finally:
+                    # What was asked is on its way: only what becomes of it is held from here on.
+                    del create
+                    asked.set()
+                    self._let_go(size)
+                await self._copy(lane, turn)
         except (ApiError, JournalUnavailable) as fault:
             self._contexts.forget(lane)
             await self._refuse(answers.refusal_of(fault), lane)
@@ -123,8 +155,17 @@ class _Connection:
             log.exception("request.crashed", path=self._socket.scope["path"])
             self._contexts.forget(lane)
             await self._refuse(answers.refusal_of(fault), lane)
-        finally:
-            asked.set()
+
+    async def _ask(self, create: websocket.Create, opened: AsyncExitStack) -> _Turn:
+        body, generate = websocket.body_of(create)
+        read = read_create(body, strict=self._settings.strict, generate=generate)
+        request = self._request(body, read, generate=generate)
+        listening = self._turns.ask(self._project, request, stored=is_stored(read))
+        return _Turn(
+            listener=await opened.enter_async_context(listening),
+            response_id=request.response_id,
+            obfuscated=read.include_obfuscation,
+        )
 
     def _request(self, body: bytes, create: CreateResponse, *, generate: bool) -> TurnRequest:
         request = turn_request(body, create, overlap=self._overlap)
@@ -135,21 +176,19 @@ class _Connection:
             request, generate=generate, before=context, tells_context=not is_stored(create)
         )
 
-    async def _copy(
-        self, listener: Listener, lane: str | None, *, response_id: str, obfuscated: bool
-    ) -> None:
+    async def _copy(self, lane: str | None, turn: _Turn) -> None:
         told: Told | None = None
         while told is None or not told.end:
-            told = await self._told(listener)
+            told = await self._told(turn.listener)
             if told.refusal is not None:
                 self._contexts.forget(lane)
                 await self._send(_refused(told, lane))
                 return
             if told.end:
                 # Before that is told: it may be followed at once.
-                self._remember(lane, response_id, listener.context)
+                self._remember(lane, turn.response_id, turn.listener.context)
             payload = told.payload
-            if obfuscated:
+            if turn.obfuscated:
                 payload = stream_events.obfuscated(payload, ids.letters)
             for frame in stream_events.frames(payload):
                 if not await self._send(websocket.event(stream_events.data(frame), lane)):

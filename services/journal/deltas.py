@@ -11,7 +11,7 @@ from schemas.http import stream_events
 from services import ids
 from services.journal import JournalUnavailable
 from services.journal.publishing import MESSAGE_ID, publish
-from services.journal.reading import Reader
+from services.journal.reading import Reader, sequence_of
 
 _TELLING = frozenset({deltas.EVENTS, deltas.END})
 """Kinds of messages that hold events."""
@@ -52,6 +52,19 @@ class Deltas:
         """Everything that is kept, oldest first."""
         subject = subjects.delta(project, response_id)
         return await self._reader.read(subjects.DELTAS, subject, after=0)
+
+    async def read_slice(
+        self, project: str, response_id: str, *, after: int, bytes_max: int
+    ) -> tuple[list[Msg], int]:
+        """What is kept behind sequence ``after``, ``bytes_max`` bytes of it or the next message.
+
+        With the sequence of the last of them.
+        """
+        subject = subjects.delta(project, response_id)
+        found = await self._reader.read_slice(
+            subjects.DELTAS, subject, after=after, bytes_max=bytes_max
+        )
+        return found, sequence_of(found[-1]) if found else after
 
 
 def first(message: Msg) -> int:

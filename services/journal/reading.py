@@ -124,6 +124,25 @@ class Reader:
             found.append(behind)
         return found
 
+    async def read_slice(
+        self, stream: str, subject: str, *, after: int, bytes_max: int
+    ) -> list[Msg]:
+        """As `read`, but ``bytes_max`` bytes at most, or the first message if that has more."""
+        replicated = await self._is_replicated(stream)
+
+        async def once(attempt_s: float) -> list[Msg]:
+            found: list[Msg] = []
+            await self._read_batch(
+                stream, subject, found, after=after, bytes_max=bytes_max, wait_s=attempt_s
+            )
+            return found
+
+        found = await patiently(once, wait_s=2 * self._wait_s)
+        if not found and replicated:
+            behind = await self._led(stream, _NextOf(after + 1, subject))
+            found = [] if behind is None else [behind]
+        return found
+
     async def _led(self, stream: str, wanted: _NewestOf | _NextOf) -> Msg | None:
         """What the leader of a stream answers."""
         where, request = f"$JS.API.STREAM.MSG.GET.{stream}", msgspec.json.encode(wanted)
@@ -163,23 +182,37 @@ class Reader:
         self, stream: str, subject: str, found: list[Msg], *, after: int, wait_s: float
     ) -> None:
         """Append to ``found`` what comes after it; ``wait_s`` bounds the wait for each message."""
+        more = True
+        while more:
+            more = await self._read_batch(
+                stream, subject, found, after=after, bytes_max=_READ_BYTES, wait_s=wait_s
+            )
+
+    async def _read_batch(
+        self,
+        stream: str,
+        subject: str,
+        found: list[Msg],
+        *,
+        after: int,
+        bytes_max: int,
+        wait_s: float,
+    ) -> bool:
+        """Append to ``found`` some of what comes after it; whether there is more."""
         inbox = self._client.new_inbox()
         subscription = await self._client.subscribe(inbox)
         try:
-            while True:
-                start = (sequence_of(found[-1]) if found else after) + 1
-                request = msgspec.json.encode(_Range(start, subject, _READ_BATCH, _READ_BYTES))
-                await self._client.publish(f"$JS.API.DIRECT.GET.{stream}", request, reply=inbox)
+            start = (sequence_of(found[-1]) if found else after) + 1
+            request = msgspec.json.encode(_Range(start, subject, _READ_BATCH, bytes_max))
+            await self._client.publish(f"$JS.API.DIRECT.GET.{stream}", request, reply=inbox)
+            message = await subscription.next_msg(timeout=wait_s)
+            while not (status := _status(message)):
+                found.append(message)
                 message = await subscription.next_msg(timeout=wait_s)
-                while not (status := _status(message)):
-                    found.append(message)
-                    message = await subscription.next_msg(timeout=wait_s)
-                if status in _NOT_FOUND:
-                    return
-                if status != _END_OF_BATCH:
-                    raise JournalUnavailable(f"direct get answered {status}")
-                if (message.headers or {}).get("Nats-Num-Pending") == "0":
-                    return
+            if status not in {*_NOT_FOUND, _END_OF_BATCH}:
+                raise JournalUnavailable(f"direct get answered {status}")
+            pending = (message.headers or {}).get("Nats-Num-Pending")
+            return status == _END_OF_BATCH and pending != "0"
         finally:
             if not self._client.is_closed:
                 await subscription.unsubscribe()

@@ -1,9 +1,10 @@
-"""Declares streams, consumers and the key bucket; twice is safe, and nothing is ever narrowed."""
+"""Declares streams, consumers and the key bucket; twice is safe, and nothing kept is ever lost."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import msgspec
 import nats.errors
@@ -15,6 +16,7 @@ from nats.js import JetStreamContext, api
 from schemas import subjects
 from services.journal import JournalUnavailable
 from services.journal.patience import patiently
+from services.settings import Settings
 
 log = structlog.get_logger()
 
@@ -31,7 +33,8 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes of what is not kept for ever, and how often everything is stored."""
 
     replicas: int = 1
-    turn_requests_max: int = 10_000
+    turns_waiting_max: int = 10_000
+    conversation_turns_waiting_max: int = 1_000
     deltas_age_s: float = 24 * 3600
     deltas_bytes_max: int = 2 * 1024**3
     repeats_age_s: float = 15 * 60
@@ -44,27 +47,31 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds without a sign of life after which another compactor is given the crossing."""
 
 
+_CHOSEN = ("deltas_age_s", "turns_waiting_max", "conversation_turns_waiting_max")
+"""Settings that are limits of streams; each is 0 where nobody has set it."""
+
+
 async def declare(
     client: Client,
     retention: Retention | None = None,
     *,
-    deltas_age_s: float = 0,
-    replicas: int = 1,
+    chosen: Settings | None = None,
     wait_s: float = DECLARE_S_MAX,
 ) -> None:
     """Make what is missing. What is there already stays as its operator configured it.
 
-    Except for ``deltas_age_s``, the seconds for which streams can be replayed, where that is set,
-    and for more ``replicas`` than it has. Raises `JournalUnavailable`.
+    Except for limits that are ``chosen``, which are set on what is there as well, and for more
+    replicas than it has. Raises `JournalUnavailable`.
     """
-    limits = msgspec.structs.replace(retention or Retention(), replicas=replicas)
-    if deltas_age_s:
-        limits = msgspec.structs.replace(limits, deltas_age_s=deltas_age_s)
+    changed = {name: value for name in _CHOSEN if (value := getattr(chosen, name, 0))}
+    replicas = 1 if chosen is None else chosen.replicas
+    limits = msgspec.structs.replace(retention or Retention(), replicas=replicas, **changed)
     js = client.jetstream()
     for config in _streams(limits):
-        await _patiently(partial(_declare_stream, js, config, deltas_age_s), wait_s)
+        await _patiently(partial(_declare_stream, js, config, frozenset(changed)), wait_s)
+    raised = "turns_waiting_max" in changed
     for stream, consumer in _consumers(limits):
-        await _patiently(partial(_declare_consumer, js, stream, consumer), wait_s)
+        await _patiently(partial(_declare_consumer, js, stream, consumer, chosen=raised), wait_s)
     await _patiently(partial(_declare_keys, js, limits), wait_s)
 
 
@@ -97,17 +104,16 @@ async def _patiently(step: Callable[[], Awaitable[None]], wait_s: float) -> None
 
 
 async def _declare_stream(
-    js: JetStreamContext, config: api.StreamConfig, deltas_age_s: float
+    js: JetStreamContext, config: api.StreamConfig, chosen: frozenset[str]
 ) -> None:
     name, replicas = str(config.name), config.num_replicas or 1
     try:
-        found = (await js.stream_info(name)).config
+        info = await js.stream_info(name)
     except nats.js.errors.NotFoundError:
         await js.add_stream(config)
         return
-    wanted = found
-    if deltas_age_s and config.max_age and found.max_age != config.max_age:
-        wanted = wanted.evolve(max_age=config.max_age, duplicate_window=config.duplicate_window)
+    found = info.config
+    wanted = found.evolve(**_changes(info, config, chosen))
     if (found.num_replicas or 1) < replicas:
         if found.persist_mode == api.PersistMode.ASYNC:
             # The server lets no stream change that. What such a stream holds is not for long.
@@ -119,12 +125,53 @@ async def _declare_stream(
 
 
 async def _declare_consumer(
-    js: JetStreamContext, stream: str, consumer: api.ConsumerConfig
+    js: JetStreamContext, stream: str, consumer: api.ConsumerConfig, *, chosen: bool
 ) -> None:
     try:
-        await js.consumer_info(stream, str(consumer.durable_name))
+        found = (await js.consumer_info(stream, str(consumer.durable_name))).config
     except nats.js.errors.NotFoundError:
         await js.add_consumer(stream, consumer)
+        return
+    if chosen and (consumer.max_ack_pending or 0) > (found.max_ack_pending or 0):
+        await js.add_consumer(stream, found.evolve(max_ack_pending=consumer.max_ack_pending))
+
+
+def _changes(
+    info: api.StreamInfo, config: api.StreamConfig, chosen: frozenset[str]
+) -> dict[str, Any]:
+    """What is different about a stream that is there, as far as somebody chose that."""
+    found, changes = info.config, dict[str, Any]()
+    match config.name:
+        case subjects.DELTAS if "deltas_age_s" in chosen:
+            changes["max_age"] = config.max_age
+            if found.max_age != config.max_age:
+                changes["duplicate_window"] = config.duplicate_window
+        case subjects.TURN_REQUESTS:
+            if "turns_waiting_max" in chosen:
+                changes["max_msgs"] = config.max_msgs
+            if "conversation_turns_waiting_max" in chosen and _may_be_set(info, config):
+                changes["max_msgs_per_subject"] = config.max_msgs_per_subject
+                changes["discard_new_per_subject"] = True
+        case _:
+            pass
+    return changes
+
+
+def _may_be_set(info: api.StreamInfo, config: api.StreamConfig) -> bool:
+    """Whether a stream can be given its limit per subject.
+
+    A lower one makes the server delete the oldest messages above it, which were accepted. So it has
+    to wait until so few are there that none can be.
+    """
+    there, wanted = info.config.max_msgs_per_subject or 0, config.max_msgs_per_subject or 0
+    if there == wanted:
+        return False
+    if there <= 0 or wanted < there:
+        lowered = info.state.messages <= wanted // 2
+        if not lowered:
+            log.warning("limit.not_lowered", stream=config.name, found=there, wanted=wanted)
+        return lowered
+    return True
 
 
 def _streams(limits: Retention) -> tuple[api.StreamConfig, ...]:
@@ -144,7 +191,9 @@ def _streams(limits: Retention) -> tuple[api.StreamConfig, ...]:
             storage=api.StorageType.FILE,
             retention=api.RetentionPolicy.WORK_QUEUE,
             discard=api.DiscardPolicy.NEW,
-            max_msgs=limits.turn_requests_max,
+            max_msgs=limits.turns_waiting_max,
+            max_msgs_per_subject=limits.conversation_turns_waiting_max,
+            discard_new_per_subject=True,
             allow_direct=True,
             duplicate_window=limits.duplicate_window_s,
             num_replicas=limits.replicas,
@@ -197,7 +246,7 @@ def _consumers(limits: Retention) -> tuple[tuple[str, api.ConsumerConfig], ...]:
                 ack_policy=api.AckPolicy.EXPLICIT,
                 ack_wait=limits.ack_wait_s,
                 # Requests that wait for their conversation hold nobody up.
-                max_ack_pending=limits.turn_requests_max,
+                max_ack_pending=limits.turns_waiting_max,
             ),
         ),
         (

@@ -37,9 +37,7 @@ async def opened(settings: ProjectorSettings) -> AsyncIterator[Projection]:
     client = LogClient()
     await client.connect(**connect.options(settings.nats_url, name="projector"))
     try:
-        await streams.declare(
-            client, deltas_age_s=settings.deltas_age_s, replicas=settings.replicas
-        )
+        await streams.declare(client, chosen=settings)
         database = await asyncio.to_thread(Database, settings)
         projection = Projection(client, database, settings)
         answerer = QueryAnswerer(client, database, projection, settings)

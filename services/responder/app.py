@@ -38,6 +38,7 @@ from services.settings import demand
 
 log = structlog.get_logger()
 
+REFUSING_WORKERS = 16
 FINISH_SHARE = 0.6
 """Share of the time a stop may take in which turns may end by themselves."""
 
@@ -94,9 +95,7 @@ async def build(settings: ResponderSettings) -> FastStream:
     """Connect, declare what is missing, bind subjects to handlers; nothing is consumed yet."""
     broker = await _connected(settings)
     client = broker.connection
-    declare = partial(
-        streams.declare, client, deltas_age_s=settings.deltas_age_s, replicas=settings.replicas
-    )
+    declare = partial(streams.declare, client, chosen=settings)
     await declare()
     sealer = Sealer(await content_key(client, fresh_key()))
     model = connect_model(settings, sealer)
@@ -113,7 +112,8 @@ async def build(settings: ResponderSettings) -> FastStream:
     broker.subscriber(
         subjects.ALL_UNSTORED_TURN_REQUESTS,
         queue=subjects.RESPONDER,
-        max_workers=settings.turns_running_max,
+        # Those beyond the turns that may run refuse what comes then, at once.
+        max_workers=settings.turns_running_max + REFUSING_WORKERS,
         ack_policy=AckPolicy.MANUAL,
         # The reply subject is the delta subject: the server tells there when nobody listens.
         no_reply=True,

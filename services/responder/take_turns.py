@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from schemas import subjects, turn_requests
-from schemas.http.errors import Overloaded, ServerFault
+from schemas.http.errors import Overloaded, ServerFault, TooMany
 from schemas.turn_requests import TurnRequest, queues
 from services import clock
 from services.conversation.refusals import AttemptSuperseded
@@ -125,6 +125,7 @@ class Responder:
         self._queue = TurnRequests(client)
         self._order = TurnOrder(self._queue)
         self._deliveries: set[Delivered] = set()
+        self._unstored = 0
         self._stopping = False
 
     async def take(self, message: NatsMessage) -> None:
@@ -157,6 +158,12 @@ class Responder:
             log.error("turn.unreadable", subject=message.raw_message.subject)
             return
         outbox = Outbox(self._client, subjects.delta_unstored(project, request.response_id))
+        if self._unstored >= self._settings.turns_running_max:
+            # No queue keeps it until there is room: it would wait where nobody sees it.
+            refused = refusal(TooMany("Too many turns are running. Please retry."))
+            await self._tell(project, request, outbox, refused, started=started, stored=False)
+            return
+        self._unstored += 1
         try:
             outcome: Outcome = await self._answerer.answer_unstored(project, request, outbox)
         except JournalUnavailable:
@@ -167,6 +174,8 @@ class Responder:
             # Nobody delivers it again: the asker has to be told.
             log.exception("turn.crashed", response_id=request.response_id)
             outcome = refusal(ServerFault("The server had an error while processing your request."))
+        finally:
+            self._unstored -= 1
         await self._tell(project, request, outbox, outcome, started=started, stored=False)
 
     async def listen(self) -> None:

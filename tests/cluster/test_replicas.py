@@ -15,6 +15,7 @@ from services.journal.connect import options
 from services.journal.jetstream import JetStreamJournal
 from services.journal.reading import sequence_of
 from services.sealing import fresh_key
+from services.settings import Settings
 from tests.cluster.servers import SIZE, Cluster, cluster
 from tests.journal.contract import PROJECT, ConversationsContract, JournalContract
 from tests.whole.running import until
@@ -29,7 +30,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory, _nothing_is_left: None):
     """Servers of their own: not all that is written here is a commit."""
 
     async def declare(client):
-        await streams.declare(client, replicas=SIZE)
+        await streams.declare(client, chosen=Settings(replicas=SIZE))
 
     with cluster(tmp_path_factory.mktemp("replicas")) as made:
         made.on(declare)
@@ -147,7 +148,7 @@ def test_a_log_on_one_server_is_spread_over_more_when_that_is_wanted(tmp_path: P
         return await keys.content_key(client, fresh_key())
 
     async def spread(client):
-        await streams.declare(client, replicas=SIZE)
+        await streams.declare(client, chosen=Settings(replicas=SIZE))
         # Nothing is narrowed by a process that does not know of it.
         await streams.declare(client)
 
@@ -160,7 +161,7 @@ def test_a_log_on_one_server_is_spread_over_more_when_that_is_wanted(tmp_path: P
     async def make_again(client):
         for name in (subjects.DELTAS, subjects.REPEATS):
             await client.jetstream().delete_stream(name)
-        await streams.declare(client, replicas=SIZE)
+        await streams.declare(client, chosen=Settings(replicas=SIZE))
 
     with cluster(tmp_path) as made:
         key = made.on(on_one)

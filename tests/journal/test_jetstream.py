@@ -1,5 +1,6 @@
 import asyncio
 import itertools
+import json
 import time
 
 import nats
@@ -9,7 +10,9 @@ import pytest
 from schemas import subjects
 from services.journal import JournalUnavailable, keys, streams
 from services.journal.jetstream import JetStreamJournal
+from services.journal.publishing import MESSAGE_ID, NOT_STORED
 from services.sealing import fresh_key
+from services.settings import Settings
 from tests.journal.contract import (
     PROJECT,
     ConversationsContract,
@@ -193,12 +196,45 @@ async def test_what_an_operator_changed_stays_changed(empty_server_url):
 async def test_how_long_deltas_are_kept_can_be_set_at_any_time(empty_server_url):
     async with await nats.connect(empty_server_url) as client:
         for given, kept in ((0, 24 * 3600), (30, 30), (7 * 24 * 3600, 7 * 24 * 3600)):
-            await streams.declare(client, deltas_age_s=given)
+            await streams.declare(client, chosen=Settings(deltas_age_s=given))
             assert (await configurations(client))["DELTAS"].max_age == kept
         await streams.declare(client)
         changed = await configurations(client)
         assert changed["DELTAS"].max_age == 7 * 24 * 3600
         assert changed["CONVERSATIONS"].max_age == 0
+
+
+async def test_how_many_turns_may_wait_can_be_set_and_nothing_accepted_is_lost_by_it(
+    empty_server_url,
+):
+    async def limits(client):
+        found = (await configurations(client))[subjects.TURN_REQUESTS]
+        return found.max_msgs, found.max_msgs_per_subject, found.discard_new_per_subject
+
+    async def ask(client, number):
+        sent = await client.request(
+            subjects.turn_request(PROJECT, "conv_1"), b"", headers={MESSAGE_ID: f"{number}"}
+        )
+        return json.loads(sent.data).get("error", {}).get("err_code")
+
+    async with await nats.connect(empty_server_url) as client:
+        await streams.declare(client)
+        assert await limits(client) == (10_000, 1_000, True)
+        fewer = Settings(turns_waiting_max=6, conversation_turns_waiting_max=4)
+        await streams.declare(client, chosen=fewer)
+        assert await limits(client) == (6, 4, True)
+        assert [await ask(client, n) for n in range(5)] == [None] * 4 + [NOT_STORED]
+        # The server would make room for a lower limit by itself.
+        lower = Settings(turns_waiting_max=3, conversation_turns_waiting_max=2)
+        await streams.declare(client, chosen=lower)
+        assert await limits(client) == (3, 4, True)
+        info = await client.jetstream().stream_info(subjects.TURN_REQUESTS)
+        assert info.state.messages == 4
+        await streams.declare(client, chosen=Settings(conversation_turns_waiting_max=8))
+        await streams.declare(client)
+        assert await limits(client) == (3, 8, True)
+        # What is stored already is known again, however full it is.
+        assert await ask(client, 3) is None
 
 
 async def test_processes_that_declare_at_once_agree(empty_server_url):
