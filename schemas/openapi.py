@@ -8,7 +8,7 @@ from schemas.deltas import SEQUENCE_HEADER
 from schemas.http import answer_shapes, request_shapes, stream_shapes
 from schemas.http.beside import Parameter
 from schemas.http.examples import ANSWERS, REFUSALS, REQUESTS
-from schemas.http.operations import FAULTS, OPERATIONS, Operation
+from schemas.http.operations import BODY_FAULTS, FAULTS, OPERATIONS, Operation
 from schemas.shapes import Shape
 
 FILE = "openapi.yaml"
@@ -25,6 +25,7 @@ _TAGS = {
 _NAMES = {
     400: "BadRequest",
     404: "NotFound",
+    408: "TooSlow",
     409: "Conflict",
     413: "TooLarge",
     422: "Unprocessable",
@@ -36,10 +37,11 @@ _REASONS = {
     200: "Done.",
     400: "The request is wrong, or what it asks for is not possible now.",
     404: "What it names is not there.",
+    408: "The body did not come in time.",
     409: "The model refused it: conflict.",
     413: "The body is longer than the server reads.",
     422: "The model refused it: unprocessable.",
-    429: "The model refused it: too many requests.",
+    429: "Too many at once, here or for the model. Try again after `Retry-After`.",
     500: "The server made a mistake.",
     503: "Not now. Try again after `Retry-After`.",
 }
@@ -112,9 +114,14 @@ def _operation(row: Operation) -> Shape:
         }
     described["responses"] = {
         "200": _answer(row),
-        **{str(status): _refused(row, status) for status in (*row.refusals, *FAULTS)},
+        **{str(status): _refused(row, status) for status in _refusals(row)},
     }
     return described
+
+
+def _refusals(row: Operation) -> list[int]:
+    of_body = BODY_FAULTS if row.body else ()
+    return sorted({*row.refusals, *of_body, *FAULTS})
 
 
 def _parameter(row: Parameter) -> Shape:

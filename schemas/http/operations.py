@@ -49,6 +49,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 FAULTS = (500, 503)
 """Statuses any operation may answer with."""
+BODY_FAULTS = (408, 429)
+"""Statuses any operation may answer with that reads a body."""
 
 _BAD, _ABSENT, _CONFLICT, _LARGE, _UNPROCESSABLE, _OFTEN = 400, 404, 409, 413, 422, 429
 _OF_MODEL = (_BAD, _ABSENT, _CONFLICT, _LARGE, _UNPROCESSABLE, _OFTEN)

@@ -141,12 +141,12 @@ async def test_every_route_is_described_and_every_description_is_routed():
     sealer = Sealer(fresh_key())
     upstream = model(settings, sealer)
     try:
-        app = await build(settings, Client(), upstream, sealer)
+        gateway = await build(settings, Client(), upstream, sealer)
     finally:
         await upstream.aclose()
     routes = [
         (method, route.path.replace(":path}", "}"))
-        for route in app._app.routes
+        for route in gateway.app._app._app.routes
         if isinstance(route, Route)
         for method in (route.methods or set()) - {"HEAD"}
     ]
