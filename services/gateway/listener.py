@@ -27,9 +27,11 @@ SLICE_BYTES = 256 * 1024
 """Bytes of what is kept of a turn that are read at once."""
 STALLED_S = 1.0
 """Seconds in which nothing was taken after which a client counts as slow."""
-BURST_FACTOR = 16
-"""How much more than the bound may wait before that: a long answer is told whole in its last events
-several times."""
+BURST_FACTOR = 4
+"""How many times the bound may wait before that: a long answer is told whole in each of its last
+events."""
+UNKEPT_BURST_FACTOR = 32
+"""The same for what cannot be read again."""
 KEPT_WAIT_S = 2.0
 """Seconds after which what was heard is kept as well."""
 KEPT_INTERVAL_S = 0.02
@@ -219,7 +221,8 @@ class Listener:
         if waiting <= self._bytes_max:
             return False
         stalled = not self._listening and clock.monotonic() - self._told_at > STALLED_S
-        return stalled or waiting > BURST_FACTOR * self._bytes_max
+        factor = UNKEPT_BURST_FACTOR if self._kept is None else BURST_FACTOR
+        return stalled or waiting > factor * self._bytes_max
 
     def _leave_out(self, message: Msg) -> None:
         """Forget what waits, and this message: it is not read, or more than can be kept here."""
