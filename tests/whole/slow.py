@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
+
 from tests.whole.running import MODEL, WAIT_S
 
 
@@ -70,6 +72,12 @@ def raw(url: str) -> Iterator[Raw]:
     one = Raw(url)
     with one.socket:
         yield one
+
+
+def warmed(url: str) -> None:
+    """Have the gateway at ``url`` load its vocabulary, most of what it takes at all."""
+    body = {"model": MODEL, "input": "x"}
+    assert httpx2.post(f"{url}/v1/responses/input_tokens", json=body, timeout=30).is_success
 
 
 def memory(pid: int, name: str = "VmRSS") -> int:

@@ -1,0 +1,152 @@
+"""A gateway that is told to stop leaves nobody without a word."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx2
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from tests.whole.running import MODEL, Child, Running, begin_gateway, listed, until
+from tests.whole.test_streaming import FRAME, events_of
+from tests.whole.wire import wired
+
+STOP_WAIT_S = 3.0
+LONG = "[[delay 0.1]] [[words 120]]"
+SHORT = "[[delay 0.05]] [[words 20]]"
+
+
+@pytest.fixture
+def gateway(shared: Running) -> Iterator[tuple[str, Child]]:
+    url, child = begin_gateway(shared, stop_wait_s=str(STOP_WAIT_S))
+    try:
+        yield url, child
+    finally:
+        child.process.kill()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as executor:
+        yield executor
+
+
+def post(running: Running, url: str, text: str, **fields: Any) -> httpx2.Response:
+    with running.http(url) as http:
+        return http.post("/v1/responses", json={"model": MODEL, "input": text, **fields})
+
+
+def told(answer: httpx2.Response) -> list[dict[str, Any]]:
+    """Events of a stream, whichever they end with."""
+    assert answer.status_code == 200
+    assert FRAME.sub(b"", answer.content) == b""
+    events = [json.loads(data) for _, data in FRAME.findall(answer.content)]
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    return events
+
+
+def stopped(child: Child) -> float:
+    """Stop it; the seconds that took."""
+    begun = time.monotonic()
+    assert child.end(signal.SIGTERM, wait_s=STOP_WAIT_S + 5) == 0
+    return time.monotonic() - begun
+
+
+def test_what_cannot_end_in_time_is_told_to_come_again(
+    shared: Running, gateway: tuple[str, Child], pool: ThreadPoolExecutor
+):
+    url, child = gateway
+    with shared.client(url) as client:
+        kept, plain = client.conversations.create().id, client.conversations.create().id
+    streams = [
+        pool.submit(post, shared, url, f"{LONG} stop-s", stream=True, conversation=kept),
+        pool.submit(post, shared, url, f"{LONG} stop-b", stream=True, background=True),
+    ]
+    long = pool.submit(post, shared, url, "[[wait 6]] stop-p", conversation=plain)
+    in_time = [
+        pool.submit(post, shared, url, "[[wait 1]] stop-t"),
+        pool.submit(post, shared, url, f"{SHORT} stop-q", stream=True),
+    ]
+    for mark in "sbptq":
+        until(lambda m=mark: shared.received_with(f"stop-{m}"))
+    took_s = stopped(child)
+
+    assert took_s < STOP_WAIT_S + 0.5
+    assert in_time[0].result().json()["status"] == "completed"
+    assert events_of(in_time[1].result().content)[-1]["type"] == "response.completed"
+    refused = long.result()
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert refused.json()["error"] == {
+        "message": "The server is stopping; the turn goes on. Please retry.",
+        "type": "server_error",
+        "param": None,
+        "code": None,
+    }
+    heard = [told(stream.result()) for stream in streams]
+    for events in heard:
+        assert events[-1] == {
+            "type": "error",
+            "code": "server_error",
+            "message": "The server is stopping; the turn goes on. Please retry.",
+            "param": None,
+            "sequence_number": len(events) - 1,
+        }
+
+    # What the client was told is so: the turns go on, and are told from where it was left.
+    for conversation in (kept, plain):
+        until(lambda c=conversation: shared.events(c)[-1] == "turn_completed")
+        with shared.http() as http:
+            assert len(listed(http, conversation)) == 2
+    background = heard[1]
+    with shared.http() as http:
+        rest = http.get(
+            f"/v1/responses/{background[0]['response']['id']}",
+            params={"stream": "true", "starting_after": str(len(background) - 2)},
+        )
+    later = [json.loads(data) for _, data in FRAME.findall(rest.content)]
+    whole = [*background[:-1], *later]
+    assert [event["sequence_number"] for event in whole] == list(range(len(whole)))
+    assert whole[-1]["type"] == "response.completed"
+    said = "".join(e["delta"] for e in whole if e["type"] == "response.output_text.delta")
+    assert len(said.split()) == 120
+
+
+def test_a_repeat_elsewhere_has_the_turn_that_was_left(
+    shared: Running, gateway: tuple[str, Child], pool: ThreadPoolExecutor
+):
+    url, child = gateway
+    body = {"model": MODEL, "input": "[[wait 5]] stop-again"}
+
+    def ask(where: str, count: int) -> httpx2.Response:
+        with shared.http(where) as http:
+            return http.post(
+                "/v1/responses", json=body, headers={"X-Stainless-Retry-Count": str(count)}
+            )
+
+    first = pool.submit(ask, url, 0)
+    until(lambda: shared.received_with("stop-again"))
+    stopped(child)
+    assert first.result().status_code == 503
+    assert ask(shared.url, 1).json()["status"] == "completed"
+    assert len(shared.received_with("stop-again")) == 1
+
+
+def test_what_is_idle_or_a_websocket_does_not_hold_it_up(
+    shared: Running, gateway: tuple[str, Child]
+):
+    url, child = gateway
+    with shared.http(url) as http, wired(url) as wire:
+        assert http.get("/v1/models").status_code == 200
+        wire.ask(LONG)
+        assert wire.frame()["type"] == "response.created"
+        assert stopped(child) < STOP_WAIT_S
+        with pytest.raises(ConnectionClosed) as closed:
+            wire.answer()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1012
+        with pytest.raises(httpx2.TransportError):
+            http.get("/v1/models")
