@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from schemas.http.errors import ApiError
@@ -107,20 +107,25 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
         conversations, turns, reader, repeats, WaitingTurns(TurnRequests(client)), settings
     )
     compact = CompactEndpoint(client, settings, reader)
+    routes = [
+        Route("/v1/responses", reader.bounded(responses.create), methods=["POST"]),
+        WebSocketRoute("/v1/responses", WebSocketEndpoint(turns, reader, settings).connect),
+        Route("/v1/responses/input_tokens", reader.bounded(count_tokens), methods=["POST"]),
+        Route("/v1/responses/compact", reader.bounded(compact.create), methods=["POST"]),
+        *_on_a_response(responses),
+        *_on_conversations(crud, reader),
+        Route("/v1/models", models.list, methods=["GET"]),
+        # Names of models may hold slashes.
+        Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
+        Route("/healthz", HealthEndpoint(client).retrieve, methods=["GET"]),
+        Route("/openapi.json", DocumentEndpoint().retrieve, methods=["GET"]),
+    ]
+    return _gateway(routes, turns)
+
+
+def _gateway(routes: list[BaseRoute], turns: Turns) -> Gateway:
     app = Starlette(
-        routes=[
-            Route("/v1/responses", reader.bounded(responses.create), methods=["POST"]),
-            WebSocketRoute("/v1/responses", WebSocketEndpoint(turns, reader, settings).connect),
-            Route("/v1/responses/input_tokens", reader.bounded(count_tokens), methods=["POST"]),
-            Route("/v1/responses/compact", reader.bounded(compact.create), methods=["POST"]),
-            *_on_a_response(responses),
-            *_on_conversations(crud, reader),
-            Route("/v1/models", models.list, methods=["GET"]),
-            # Names of models may hold slashes.
-            Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
-            Route("/healthz", HealthEndpoint(client).retrieve, methods=["GET"]),
-            Route("/openapi.json", DocumentEndpoint().retrieve, methods=["GET"]),
-        ],
+        routes=routes,
         exception_handlers={
             ApiError: answers.on_fault,
             JournalUnavailable: answers.on_fault,
