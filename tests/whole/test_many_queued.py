@@ -19,7 +19,7 @@ from nats.aio.client import Client
 from schemas import envelope, subjects, turn_requests
 from schemas.turn_requests import TurnRequest
 from services import ids
-from services.journal.jetstream import MESSAGE_ID, STORE_FULL
+from services.journal.publishing import MESSAGE_ID, NOT_STORED
 from tests.whole.running import MODEL, PROJECT, Running, folded, until
 from tests.whole.slow import memory
 
@@ -125,7 +125,7 @@ def test_thousands_of_turns_are_run_once_each_in_their_order(
         try:
             busy.on_log(asker.fill)
             assert busy.turns_waiting() == TURNS
-            assert busy.on_log(asker.overfill) == STORE_FULL
+            assert busy.on_log(asker.overfill) == NOT_STORED
             over_http = [
                 pool.submit(asker.over_http, n) for n in range(min(CONVERSATIONS, OVER_HTTP))
             ]
