@@ -15,6 +15,7 @@ from schemas import deltas, subjects, turn_requests
 from schemas import ids as id_forms
 from schemas.http.errors import Overloaded, TooLarge
 from schemas.turn_requests import TurnRequest
+from services import faults
 from services.conversation.retelling import retold, terminal
 from services.journal import JournalUnavailable
 from services.journal.conversations import Conversations
@@ -287,6 +288,7 @@ class Turns:
             wait_s=3 * self._wait_s,
         )
         if stored.error is None:
+            faults.point("accepted")
             return stored.duplicate
         if stored.error.err_code == NOT_STORED:
             raise Overloaded("Too many turns are waiting. Please retry.")
