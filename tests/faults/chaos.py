@@ -61,10 +61,7 @@ class Chaos(threading.Thread):
         self.join()
         if self.fault is not None:
             raise self.fault
-        for point in faults.POINTS:
-            for file in faults.planned(self._system.faults, point):
-                file.unlink(missing_ok=True)
-        self._resume(float("inf"))
+        self._system.spare()
         self._system.healthy()
 
     def run(self) -> None:

@@ -14,7 +14,7 @@ from tests.faults.asking import QueueDoor
 from tests.faults.evidence import Turn, Write, tagged
 from tests.whole.running import function, message, output_of
 
-OVERLAPS = ("queue", "queue", "reject")
+OVERLAPS = ("queue", "queue", "reject", "interrupt")
 KEYED = False
 TURNS_MAX = 25
 """Turns after which a client begins another conversation."""
