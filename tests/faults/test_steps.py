@@ -3,12 +3,14 @@
 import asyncio
 import os
 import random
+import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
+import httpx2
 import pytest
 from nats.aio.client import Client
 from openai import AsyncOpenAI
@@ -22,11 +24,12 @@ from tests.faults.audit import audit
 from tests.faults.evidence import Evidence, Logged, Turn, called, entry, logged, tagged
 from tests.faults.system import System
 from tests.faults.workload import Notes
-from tests.whole.running import WAIT_S, folded, until
+from tests.whole.running import MODEL, WAIT_S, folded, until
 
 SEEDS = range(int(os.environ.get("TURNLOG_TEST_SEEDS", "1")))
 LEASE_S = 1.5
 """Instead of ten seconds, so that it is quick; still longer than any turn asked for here."""
+RESPONSE_ID = re.compile(r'"id":"(resp_[0-9a-f]+)"')
 UNTOLD_S = 0.5
 """Seconds in which an end is told once its request is done with."""
 MODES = ("plain", "streamed", "background", "queue")
@@ -215,3 +218,27 @@ async def test_who_was_stopped_for_longer_than_its_lease_ends_nothing_again(
 
     assert turn.ended is not None
     assert found[turn.tag].attempts == (1 if point == "ended" else 2)
+
+
+@pytest.mark.parametrize("fields", [{"background": True}, {"stream": True}, {}])
+async def test_a_repeat_of_a_turn_that_has_said_nothing_waits_for_its_first_word(
+    system: System, fields: dict[str, bool]
+):
+    body = {"model": MODEL, "input": f"unsaid {sorted(fields)}", **fields}
+
+    async def ask(count: int) -> httpx2.Response:
+        async with httpx2.AsyncClient(base_url=system.urls[count], timeout=WAIT_S) as http:
+            headers = {"X-Stainless-Retry-Count": str(count)}
+            return await http.post("/v1/responses", json=body, headers=headers)
+
+    faults.plan(system.faults, "admitted", "stop")
+    first = asyncio.create_task(ask(0))
+    await waited(system.halted)
+    second = asyncio.create_task(ask(1))
+    # Whoever asks again asks what the turn has said so far, and the log what it has come to.
+    await waited(lambda: second.done() or not system.running.turns_waiting())
+    system.spare()
+    answers = [await first, await second]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert len({found for answer in answers for found in RESPONSE_ID.findall(answer.text)}) == 1
