@@ -75,7 +75,7 @@ async def background(
     content: Any,
     *,
     cancel_after_s: float | None = None,
-    wait_s: float = 60.0,
+    wait_s: float = 45.0,
     **fields: Any,
 ) -> None:
     """A turn that is asked after until it has ended, or cancelled."""
@@ -122,7 +122,7 @@ class QueueDoor:
         """``client`` reconnects for ever."""
         self._client = client
 
-    async def ask(self, turn: Turn, content: Any, *, stream: bool, wait_s: float = 60.0) -> None:
+    async def ask(self, turn: Turn, content: Any, *, stream: bool, wait_s: float = 30.0) -> None:
         """A turn of a conversation that exists, told on its delta subject."""
         assert turn.conversation_id is not None
         turn.response_id = ids.response_id(turn.conversation_id)

@@ -7,7 +7,7 @@ import pytest
 from tests.faults.harness import run
 from tests.faults.test_steps import SEEDS
 
-SECONDS = 25.0
+SECONDS = 20.0
 FIRST_SEED = 7
 
 
