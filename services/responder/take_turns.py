@@ -300,9 +300,14 @@ class Responder:
             await taken.again(wait_s=REDELIVERY_WAIT_S)
             return None
         faults.point("ended")
+        logged = isinstance(outcome, End)
+        if not logged:
+            # Of a refusal nothing but these words is left once the request is off the queue.
+            await self._tell(project, request, outbox, outcome, started=started, stored=True)
         await taken.done()
         await faults.point_behind("acked", self._client.flush)
-        await self._tell(project, request, outbox, outcome, started=started, stored=True)
+        if logged:
+            await self._tell(project, request, outbox, outcome, started=started, stored=True)
         return outcome
 
     async def _outcome(

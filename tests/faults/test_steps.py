@@ -91,9 +91,10 @@ class Steps:
         await self._stack.enter_async_context(client)
         return client, (await client.conversations.create()).id
 
-    async def ask(self, mode: str) -> Turn:
+    async def ask(self, mode: str, conversation_id: str | None = None) -> Turn:
         """A turn, once all that will be told of it is told, and nothing waits."""
-        client, conversation_id = await self.conversation(self.system.urls[0])
+        client, fresh = await self.conversation(self.system.urls[0])
+        conversation_id = conversation_id or fresh
         turn = self.notes.turn(
             tag=f"{self._prefix}-{len(self.notes.turns)}",
             door=mode,
@@ -110,7 +111,7 @@ class Steps:
         else:
             asked = getattr(asking, mode)(client, turn, text)
         telling = asyncio.create_task(asked)
-        await waited(lambda: turn.accepted_at or telling.done())
+        await waited(lambda: turn.accepted_at or telling.done(), wait_s=WAIT_S / 2)
         await waited(self.idle)
         # Who asked at the queue's door and missed the end is told nothing more.
         _, untold = await asyncio.wait([telling], timeout=None if mode != "queue" else UNTOLD_S)
@@ -242,3 +243,19 @@ async def test_a_repeat_of_a_turn_that_has_said_nothing_waits_for_its_first_word
 
     assert [answer.status_code for answer in answers] == [200, 200]
     assert len({found for answer in answers for found in RESPONSE_ID.findall(answer.text)}) == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_refusal_is_told_though_its_responder_died_when_it_was_acked(
+    system: System, mode: str
+):
+    async with AsyncExitStack() as stack:
+        steps = Steps(system, f"refused/{MODES.index(mode)}", stack)
+        client, conversation_id = await steps.conversation(system.urls[0])
+        await client.conversations.delete(conversation_id)
+        faults.plan(system.faults, "acked", "kill")
+        turn = await steps.ask(mode, conversation_id)
+        await waited(lambda: not faults.planned(system.faults, "acked"))
+
+    assert turn.refusal is not None
+    assert turn.refusal.status == 404
