@@ -2,9 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 UP ?=
+SEED ?=
+MINUTES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test check fix schemas bench lock clean
+.PHONY: help install demo run test faults check fix schemas bench lock clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +27,9 @@ run: install ## start everything and stay up; options in UP="…"
 
 test: check ## check, then the whole test suite
 	$(BIN)/python -m pytest
+
+faults: install ## kill and stop everything while clients work, then audit; SEED=… MINUTES=…
+	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES)
 
 check: install ## format, lint, import rules, types, generated schemas
 	$(BIN)/ruff format --check .

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from schemas.http.errors import ApiError
-from services import ids, telemetry
+from services import faults, ids, telemetry
 from services.conversation.decide import Policy
 from services.gateway import answers
 from services.gateway.body_reader import BodyReader
@@ -196,6 +196,7 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     settings = demand(GatewaySettings)
     telemetry.configure(process="gateway", level=settings.log_level)
+    faults.arm()
     if settings.socket_fd < 0:
         log.warning("auth.disabled", host=settings.host)
 

@@ -82,7 +82,8 @@ async def begun(listener: Listener, patience: Patience) -> Told:
     until = clock.monotonic() + patience.answer_wait_s
     while (left_s := until - clock.monotonic()) > 0:
         told = await listener.told(wait_s=min(left_s, patience.keep_alive_s))
-        if told is not None:
+        # Who follows a turn that has not said anything yet hears nothing at first.
+        if told is not None and (told.payload or told.end):
             return told
     raise Overloaded("The turn has not begun in time; it goes on.")
 

@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from schemas import subjects, turn_requests
 from schemas.http.errors import TooLarge, TooMany
 from schemas.turn_requests import TurnRequest
+from services import faults
 from services.gateway.listener import Ended, Kept, Listener
 from services.gateway.settings import GatewaySettings
 from services.journal import JournalUnavailable
@@ -189,6 +190,7 @@ class Turns:
             wait_s=3 * self._wait_s,
         )
         if stored.error is None:
+            faults.point("accepted")
             return stored.duplicate
         if stored.error.err_code == NOT_STORED:
             log.info("queue.full", reason=stored.error.description)

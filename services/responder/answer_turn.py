@@ -14,7 +14,7 @@ import stamina
 from schemas.http import checks
 from schemas.http.errors import ApiError, Overloaded
 from schemas.turn_requests import TurnRequest
-from services import clock, ids
+from services import clock, faults, ids
 from services.conversation import commands
 from services.conversation.decide import admitted, model_of
 from services.conversation.history import Item, Turn
@@ -238,6 +238,7 @@ class TurnAnswerer:
         if found.failure is not None:
             failed = await self._fail(asked, turn, relay, found.failure)
             return msgspec.structs.replace(failed, given_up=found.given_up)
+        faults.point("admitted")
         if asked.create.background and not relay.number:
             queued = msgspec.structs.replace(turn, status="queued")
             frame = relay.queued(render(queued, conversation_id=asked.request.conversation_id))
@@ -328,6 +329,7 @@ class TurnAnswerer:
         relay: Relay,
         command: commands.CompleteTurn | commands.FailTurn | commands.CancelTurn,
     ) -> End:
+        faults.point("answered")
         granted = await self._granted(asked, command)
         turn = granted.state.turns.get(command.response_id)
         assert turn is not None

@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from schemas import queries, subjects
-from services import ids, telemetry
+from services import faults, ids, telemetry
 from services.conversation.decide import Policy
 from services.journal import connect, streams
 from services.journal.conversations import Conversations
@@ -155,6 +155,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = demand(ResponderSettings)
     telemetry.configure(process="responder", level=settings.log_level)
+    faults.arm()
 
     async def run() -> None:
         app = await build(settings)

@@ -7,7 +7,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from schemas import deltas
-from services import clock
+from services import clock, faults
 
 COALESCE_S = 0.008
 """Least time between two messages of a long answer; what comes in between leaves together."""
@@ -50,6 +50,7 @@ class Outbox:
         self._messages += 1
         headers = {deltas.KIND_HEADER: deltas.EVENTS, deltas.FIRST_HEADER: str(self._first)}
         await self._client.publish(self._subject, payload, headers=headers)
+        await faults.point_behind("told", self._client.flush)
 
     async def tell_context(self, context: bytes) -> None:
         """Send what the turn leaves to one that follows, unless it has outgrown a message.

@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 from schemas import subjects, turn_requests
 from schemas.http.errors import Overloaded, ServerFault, TooMany
 from schemas.turn_requests import TurnRequest, queues
-from services import clock
+from services import clock, faults
 from services.conversation.refusals import AttemptSuperseded
 from services.journal import JournalUnavailable
 from services.journal.deltas import Deltas
@@ -276,6 +276,7 @@ class Responder:
     async def _answer(self, project: str, request: TurnRequest, taken: Taken) -> Outcome | None:
         """The outcome of a request, stored, acked and told; none if it is not done with."""
         started = clock.monotonic()
+        faults.point("taken")
         outbox = Outbox(self._client, subjects.delta(project, request.response_id))
         line = log.bind(response_id=request.response_id)
         try:
@@ -307,8 +308,15 @@ class Responder:
             log.exception("turn.crashed", response_id=request.response_id)
             await taken.again(wait_s=REDELIVERY_WAIT_S)
             return None
+        faults.point("ended")
+        logged = isinstance(outcome, End)
+        if not logged:
+            # Of a refusal nothing but these words is left once the request is off the queue.
+            await self._tell(project, request, outbox, outcome, started=started, stored=True)
         await taken.done()
-        await self._tell(project, request, outbox, outcome, started=started, stored=True)
+        await faults.point_behind("acked", self._client.flush)
+        if logged:
+            await self._tell(project, request, outbox, outcome, started=started, stored=True)
         return outcome
 
     async def _outcome(

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from schemas.http.checks import Fields
+from services import faults
 from services.conversation.history import Item, Turn
 from services.conversation.response import render
 from services.model import Answer
@@ -78,6 +79,7 @@ class Telling:
     async def _begin(self) -> None:
         # Put off until something is sure to be told: an error until here is plain HTTP.
         self._open = True
+        faults.point("model_called")
         if self._relay.number == BACKGROUND_OPENING:
             # An earlier attempt has got as far as this.
             return

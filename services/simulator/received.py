@@ -6,8 +6,9 @@ import msgspec
 
 
 class Exchange(msgspec.Struct, kw_only=True):
-    """A request, and what became of its answer."""
+    """A request, the ``number``-th since the start, and what became of its answer."""
 
+    number: int
     path: str
     authorized: bool
     body: bytes
@@ -31,7 +32,8 @@ class Received:
     def add(self, path: str, *, authorized: bool, body: bytes) -> Exchange:
         """Remember a request, whether it can be answered or not."""
         self.counts["responses" if path.endswith("/responses") else "chat_completions"] += 1
-        exchange = Exchange(path=path, authorized=authorized, body=body)
+        number = sum(self.counts.values())
+        exchange = Exchange(number=number, path=path, authorized=authorized, body=body)
         self._requests.append(exchange)
         self._bytes += len(body)
         while len(self._requests) > self._requests_max or self._bytes > self._bytes_max:
@@ -51,6 +53,7 @@ class Received:
         start = max(len(self._requests) - limit, 0)
         listed = [
             {
+                "number": exchange.number,
                 "path": exchange.path,
                 "headers": {"authorization": exchange.authorized},
                 "body": _listed(exchange.body),

@@ -37,7 +37,11 @@ async def test_received_requests_are_told_as_they_came(http):
     await http.post("/v1/responses", content=bodies[0], headers={"Authorization": "Bearer x"})
     await http.post("/v1/chat/completions", content=bodies[1])
     await http.post("/v1/responses", content=bodies[2])
+    newest = (await http.get("/simulator/requests?limit=1")).json()
     listed = (await http.get("/simulator/requests")).json()
+    assert newest == listed[-1:]
+    numbers = [request.pop("number") for request in listed]
+    assert numbers == [numbers[0], numbers[0] + 1, numbers[0] + 2]
     ended = {"ended": True, "aborted": False}
     assert listed == [
         {
@@ -59,7 +63,6 @@ async def test_received_requests_are_told_as_they_came(http):
             **ended,
         },
     ]
-    assert (await http.get("/simulator/requests?limit=1")).json() == listed[-1:]
     assert bodies[0] in (await http.get("/simulator/requests")).content
 
 
