@@ -16,8 +16,11 @@ REFUSAL = "refusal"
 """Payload: an error body; the model was not called, or refused. Nothing follows."""
 
 ATTEMPT = "attempt"
-"""No payload: a request was delivered again whose turn had not begun; nothing to do for clients."""
+"""No payload: a request was delivered again. If it names an attempt, events of earlier ones count
+only if they come before it."""
 
+ATTEMPT_HEADER = "Turnlog-Attempt"
+"""Which attempt to answer the turn a message is of; absent: the first."""
 FIRST_HEADER = "Turnlog-First"
 """``sequence_number`` of the payload's first event."""
 STATUS_HEADER = "Turnlog-Status"
