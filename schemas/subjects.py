@@ -12,6 +12,8 @@ PARKED_FROM_HEADER = "Turnlog-Subject"
 """Header of a parked message: the subject it was on."""
 REPEATS = "REPEATS"
 """Stream of marks by which a request that a client sends again is known, for a few minutes."""
+CLAIMS = "CLAIMS"
+"""Stream of idempotency keys, each with what its request came to."""
 KEYS = "turnlog_keys"
 """Key-value bucket of content keys."""
 KEYS_STREAM = f"KV_{KEYS}"
@@ -23,6 +25,7 @@ ALL_UNSTORED_TURN_REQUESTS = "turn_request_unstored.*"
 ALL_DELTAS = "delta.>"
 ALL_PARKED = "parked.>"
 ALL_REPEATS = "repeat.>"
+ALL_CLAIMS = "claim.>"
 ALL_CANCELS = "cancel.*.*"
 ALL_CANCELS_WAITING = "cancel_waiting.*.*"
 ALL_RUNNING = "running.*.*"
@@ -129,6 +132,11 @@ def repeat(project: str, digest: str) -> str:
 def key(name: str) -> str:
     """Subject of a content key in the stream of their bucket."""
     return f"$KV.{KEYS}.{name}"
+
+
+def claim(project: str, key_digest: str) -> str:
+    """Subject of an idempotency key, by its digest: keys may hold what subjects may not."""
+    return f"claim.{project}.{key_digest}"
 
 
 def ask(question: str) -> str:

@@ -32,6 +32,9 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     conversation's turn any id that carries the conversation's digits, for a fresh one that of a
     conversation id minted with it. ``overlap`` says what happens when the conversation is busy:
     `QUEUE`, `REJECT` or `INTERRUPT`.
+    ``request_id`` is an idempotency key, for turns that are stored: two requests with the same one
+    are one turn, whatever their response ids. A request that is not admitted by ``expires_at`` is
+    refused: the turn is then never run.
 
     ``generate`` false: the model is not called, and the turn ends at once without output. The other
     two are for turns of which nothing is stored. ``before``: what the previous response has left,
@@ -44,6 +47,8 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     body: msgspec.Raw
     overlap: str = QUEUE
     asked_at: datetime | None = None
+    request_id: str | None = None
+    expires_at: datetime | None = None
     generate: bool = True
     before: Context | None = None
     tells_context: bool = False

@@ -34,6 +34,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     deltas_age_s: float = 0
     """Seconds for which streams in the background can be replayed word by word; 0: a day, or what
     the stream DELTAS is set to."""
+    idempotency_age_s: float = 0
+    """Seconds for which an idempotency key stands for its request; 0: a day, or what the stream
+    CLAIMS is set to."""
     turns_waiting_max: int = 0
     """Turns that may wait or run, of all conversations; 0: 10,000, or what the stream TURN_REQUESTS
     is set to."""

@@ -27,6 +27,8 @@ class ApiError(Exception):
     type: ClassVar[str] = "invalid_request_error"
     retry_after_s: ClassVar[int | None] = None
     """Seconds after which the same may be asked again, where that makes sense."""
+    final: ClassVar[bool] = False
+    """Whether SDKs, which by themselves ask again after some statuses, are told not to."""
     param: str | None = None
     code: str | None = None
 
@@ -70,6 +72,20 @@ class Forbidden(ApiError):
     """Not for this caller."""
 
     status = 403
+
+
+class KeyReused(ApiError):
+    """An idempotency key that stands for another request."""
+
+    status = 409
+    code = "idempotency_key_reused"
+    final = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This idempotency key was used before, for a request with another path or body. "
+            "A key can only be sent again with the request it was first sent with."
+        )
 
 
 class Overloaded(ApiError):

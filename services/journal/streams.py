@@ -40,6 +40,8 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     repeats_age_s: float = 15 * 60
     """Seconds for which a repeated request is known: the SDK waits ten minutes for an answer."""
     repeats_max: int = 100_000
+    idempotency_age_s: float = 24 * 3600
+    """Seconds for which an idempotency key stands for its request."""
     duplicate_window_s: float = 120
     ack_wait_s: float = 10
     """Seconds after which a responder that gives no sign is taken for dead."""
@@ -47,8 +49,13 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds without a sign of life after which another compactor is given the crossing."""
 
 
-_CHOSEN = ("deltas_age_s", "turns_waiting_max", "conversation_turns_waiting_max")
+_CHOSEN = (
+    *("deltas_age_s", "idempotency_age_s"),
+    *("turns_waiting_max", "conversation_turns_waiting_max"),
+)
 """Settings that are limits of streams; each is 0 where nobody has set it."""
+_AGES = {subjects.DELTAS: "deltas_age_s", subjects.CLAIMS: "idempotency_age_s"}
+"""Those that are ages, by the streams whose messages they end."""
 
 
 async def declare(
@@ -142,7 +149,7 @@ def _changes(
     """What is different about a stream that is there, as far as somebody chose that."""
     found, changes = info.config, dict[str, Any]()
     match config.name:
-        case subjects.DELTAS if "deltas_age_s" in chosen:
+        case subjects.DELTAS | subjects.CLAIMS if _AGES[config.name] in chosen:
             changes["max_age"] = config.max_age
             if found.max_age != config.max_age:
                 changes["duplicate_window"] = config.duplicate_window
@@ -198,6 +205,19 @@ def _streams(limits: Retention) -> tuple[api.StreamConfig, ...]:
             duplicate_window=limits.duplicate_window_s,
             num_replicas=limits.replicas,
         ),
+        *_kept_for_a_while(limits),
+        api.StreamConfig(
+            name=subjects.PARKED,
+            subjects=[subjects.ALL_PARKED],
+            storage=api.StorageType.FILE,
+            retention=api.RetentionPolicy.LIMITS,
+            num_replicas=limits.replicas,
+        ),
+    )
+
+
+def _kept_for_a_while(limits: Retention) -> tuple[api.StreamConfig, ...]:
+    return (
         api.StreamConfig(
             name=subjects.DELTAS,
             subjects=[subjects.ALL_DELTAS],
@@ -227,10 +247,15 @@ def _streams(limits: Retention) -> tuple[api.StreamConfig, ...]:
             num_replicas=limits.replicas,
         ),
         api.StreamConfig(
-            name=subjects.PARKED,
-            subjects=[subjects.ALL_PARKED],
+            name=subjects.CLAIMS,
+            subjects=[subjects.ALL_CLAIMS],
             storage=api.StorageType.FILE,
             retention=api.RetentionPolicy.LIMITS,
+            discard=api.DiscardPolicy.OLD,
+            max_age=limits.idempotency_age_s,
+            max_msgs_per_subject=1,
+            duplicate_window=min(limits.idempotency_age_s, limits.duplicate_window_s),
+            allow_direct=True,
             num_replicas=limits.replicas,
         ),
     )

@@ -26,7 +26,9 @@ TOP_LEVEL = {
     "Makefile",
 }
 
-_STREAMS = frozenset({"CONVERSATIONS", "TURN_REQUESTS", "DELTAS", "PARKED", "turnlog_keys"})
+_STREAMS = frozenset(
+    {"CONVERSATIONS", "TURN_REQUESTS", "DELTAS", "PARKED", "CLAIMS", "turnlog_keys"}
+)
 _FIRST_TOKENS = "conversation|turn_request|turn_request_unstored"
 _OWN_TOKENS = "delta|delta_unstored|cancel|ask|parked"
 _SUBJECT = re.compile(
