@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from schemas import deltas, envelope, openapi, shapes, subjects
+from schemas.claims import Claim
 from schemas.envelope import Commit
 from schemas.http import websocket
 from schemas.http.errors import ErrorBody
@@ -59,6 +60,7 @@ PARAMETERS: dict[str, str] = {
     "conversation_id": "Id of the conversation, a hidden one for a chain without a conversation.",
     "response_id": "Id of the response, minted by whoever asks for the turn.",
     "digest": "SHA-256 of method, path, key and body, the first 32 digits.",
+    "key_digest": "SHA-256 of the idempotency key.",
     "process": "Name of a process: `responder`, `projector`, `compactor`.",
     "stream": "The stream the message was taken from.",
     "reason": "Why it was given up, in one written word.",
@@ -87,15 +89,6 @@ _DELTAS = (
         payload=_EVENTS,
         content_type=openapi.EVENT_STREAM,
         headers={deltas.KIND_HEADER: shapes.exactly(deltas.EVENTS), deltas.FIRST_HEADER: _COUNT},
-        optional={deltas.ATTEMPT_HEADER: _COUNT},
-    ),
-    Message(
-        name="attempt",
-        says="The request was delivered again. What earlier attempts than `Turnlog-Attempt` say "
-        "from here on does not count.",
-        payload=shapes.ANY,
-        headers={deltas.KIND_HEADER: shapes.exactly(deltas.ATTEMPT)},
-        optional={deltas.ATTEMPT_HEADER: _COUNT},
     ),
     Message(
         name="end",
@@ -117,6 +110,13 @@ _DELTAS = (
     ),
 )
 
+_REPEATED = Message(
+    name="repeated",
+    says="The request was made before, with the same `request_id`: listen to, or read, the "
+    "response it names. Nothing follows.",
+    payload=deltas.Repeat,
+    headers={deltas.KIND_HEADER: shapes.exactly(deltas.REPEAT)},
+)
 _CONTEXT = Message(
     name="context",
     says="What the turn leaves to one that follows; told if the request wanted it, before its end.",
@@ -200,10 +200,10 @@ CHANNELS: dict[str, Channel] = {
     ),
     "delta": Channel(
         address=subjects.delta("{project}", "{response_id}"),
-        says="What a running turn says: events, then its end; or a refusal alone.",
+        says="What a running turn says: events, then its end; or only why there are none.",
         does="send",
         stream=subjects.DELTAS,
-        messages=_DELTAS,
+        messages=(*_DELTAS, _REPEATED),
     ),
     "delta_unstored": Channel(
         address=subjects.delta_unstored("{project}", "{response_id}"),
@@ -272,6 +272,24 @@ CHANNELS: dict[str, Channel] = {
         does="send",
         stream=subjects.REPEATS,
         messages=(Message(name="mark", says="What the request came to.", payload=Mark),),
+    ),
+    "claim": Channel(
+        address=subjects.claim("{project}", "{key_digest}"),
+        says="Has an idempotency key stand for a request, and finds what it stands for.",
+        does="send",
+        stream=subjects.CLAIMS,
+        messages=(
+            Message(
+                name="claim",
+                says="What the first request with the key came to, and what it was.",
+                payload=Claim,
+                headers={
+                    "Nats-Expected-Last-Subject-Sequence": shapes.described(
+                        _COUNT, "Sequence of the claim it takes the place of; 0: of none."
+                    ),
+                },
+            ),
+        ),
     ),
     "ask_sql": Channel(
         address=subjects.ask("sql"),

@@ -3,8 +3,10 @@
 The payload is ready for the wire; the headers say what it is, so that nobody on the way decodes it.
 """
 
+import msgspec
+
 KIND_HEADER = "Turnlog-Kind"
-"""`EVENTS`, `CONTEXT`, `END`, `REFUSAL` or `ATTEMPT`."""
+"""`EVENTS`, `CONTEXT`, `END`, `REFUSAL`, `REPEAT` or `ATTEMPT`."""
 EVENTS = "events"
 """Payload: one or more events, more to come."""
 CONTEXT = "context"
@@ -15,12 +17,11 @@ END = "end"
 REFUSAL = "refusal"
 """Payload: an error body; the model was not called, or refused. Nothing follows."""
 
+REPEAT = "repeat"
+"""Payload: a `Repeat`; the request was made before, under another response id. Nothing follows."""
 ATTEMPT = "attempt"
-"""No payload: a request was delivered again. If it names an attempt, events of earlier ones count
-only if they come before it."""
+"""No payload: a request was delivered again whose turn had not begun; nothing to do for clients."""
 
-ATTEMPT_HEADER = "Turnlog-Attempt"
-"""Which attempt to answer the turn a message is of; absent: the first."""
 FIRST_HEADER = "Turnlog-First"
 """``sequence_number`` of the payload's first event."""
 STATUS_HEADER = "Turnlog-Status"
@@ -29,3 +30,9 @@ RETRY_AFTER_HEADER = "Turnlog-Retry-After"
 """Seconds after which a refused request may be sent again, where that is known."""
 SEQUENCE_HEADER = "Turnlog-Sequence"
 """Stream sequence at which the end of the turn is stored."""
+
+
+class Repeat(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a repeated request is answered: listen to, or read, the response of the first."""
+
+    response_id: str

@@ -114,7 +114,13 @@ def again(message: ParkedMessage) -> tuple[bytes, str | None]:
     request = _request(message)
     if request is None:
         return message.payload, None
-    fresh = msgspec.structs.replace(request, response_id=ids.response_id(request.conversation_id))
+    fresh = msgspec.structs.replace(
+        request,
+        response_id=ids.response_id(request.conversation_id),
+        # Whoever replays it wants it run, though its key stands for the old one, however late.
+        request_id=None,
+        expires_at=None,
+    )
     return turn_requests.encode(fresh), fresh.response_id
 
 

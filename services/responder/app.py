@@ -30,6 +30,7 @@ from services.responder.answer_turn import TurnAnswerer
 from services.responder.ask_model import ModelAsker
 from services.responder.at_work import AtWork, Responders
 from services.responder.compact_in_turn import TurnSummariser
+from services.responder.door import Door
 from services.responder.pulling import PULL_S, PatientPull
 from services.responder.settings import ResponderSettings
 from services.responder.take_turns import Responder
@@ -75,7 +76,7 @@ def _responder(
     answerer = TurnAnswerer(
         conversations, ModelAsker(model, summariser), intake, admission, at_work
     )
-    return Responder(client, answerer, responders, settings)
+    return Responder(client, answerer, responders, Door(client, conversations), settings)
 
 
 async def _connected(settings: ResponderSettings) -> NatsBroker:

@@ -69,7 +69,17 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     frees_line: bool = True
 
 
-Outcome = Refusal | End
+class Repeated(msgspec.Struct, frozen=True, kw_only=True):
+    """The request was made before: what it comes to is told as the response of the first.
+
+    ``frees_line``: others that wait for the conversation may be next.
+    """
+
+    response_id: str
+    frees_line: bool
+
+
+Outcome = Refusal | End | Repeated
 
 
 def end_of(turn: Turn, relay: Relay, conversation_id: str, *, sequence: int, streamed: bool) -> End:

@@ -23,8 +23,9 @@ from services.journal.turn_requests import TurnRequests, decoded
 from services.responder.admission import LeftAlone, LeftRunning, TakenElsewhere
 from services.responder.answer_turn import TurnAnswerer
 from services.responder.at_work import Responders
+from services.responder.door import Door, out_of_time
 from services.responder.outbox import Outbox
-from services.responder.outcome import End, Outcome, refusal
+from services.responder.outcome import End, Outcome, Repeated, refusal
 from services.responder.running import HandedOver
 from services.responder.settings import ResponderSettings
 from services.responder.turn_order import TurnOrder
@@ -113,12 +114,14 @@ class Responder:
         client: Client,
         answerer: TurnAnswerer,
         responders: Responders,
+        door: Door,
         settings: ResponderSettings,
     ) -> None:
         """``client`` is the connection outcomes are told on."""
         self._client = client
         self._responders = responders
         self._answerer = answerer
+        self._door = door
         self._settings = settings
         self._deltas = Deltas(client)
         self._parked = Parked(client)
@@ -165,7 +168,11 @@ class Responder:
             return
         self._unstored += 1
         try:
-            outcome: Outcome = await self._answerer.answer_unstored(project, request, outbox)
+            outcome: Outcome = (
+                refusal(late)
+                if (late := out_of_time(request)) is not None
+                else await self._answerer.answer_unstored(project, request, outbox)
+            )
         except JournalUnavailable:
             outcome = refusal(
                 Overloaded("The service is temporarily unable to read. Please retry.")
@@ -237,6 +244,9 @@ class Responder:
         if queues(request):
             try:
                 if await self._order.waits(project, request, taken.place):
+                    # What is turned away need not wait for its turn.
+                    if await self._door.turned_away(project, request) is not None:
+                        await self._answer(project, request, taken)
                     return False
             except JournalUnavailable as error:
                 log.warning("turn.delayed", response_id=request.response_id, error=str(error))
@@ -322,6 +332,8 @@ class Responder:
     async def _outcome(
         self, project: str, request: TurnRequest, outbox: Outbox, taken: Taken
     ) -> Outcome:
+        if (turned_away := await self._door.turned_away(project, request)) is not None:
+            return turned_away
         if not taken.first and isinstance(taken, Delivered):
             # A request that ends every process that reads it must not be read for ever.
             attempts = 0
@@ -368,6 +380,9 @@ class Responder:
                 tokens=outcome.tokens,
                 sequence=outcome.sequence,
             )
+        elif isinstance(outcome, Repeated):
+            await outbox.repeat(outcome.response_id)
+            line.info("turn.repeated", first=outcome.response_id)
         else:
             await outbox.refuse(
                 outcome.body, status=outcome.status, retry_after_s=outcome.retry_after_s

@@ -1,0 +1,104 @@
+"""What is turned away before it is worked on: what was asked for before, and what is too late."""
+
+from nats.aio.client import Client
+
+from schemas import claims, subjects, turn_requests
+from schemas.http.errors import ApiError, Invalid, KeyReused, Overloaded
+from schemas.turn_requests import TurnRequest
+from services import clock
+from services.journal import JournalUnavailable
+from services.journal.claimed_turns import ClaimedTurns
+from services.journal.conversations import Conversations
+from services.journal.publishing import MESSAGE_ID, publish
+from services.responder.outcome import Refusal, Repeated, refusal
+
+ASK_WAIT_S = 5.0
+"""Seconds for a request to be stored."""
+
+
+class Expired(Overloaded):
+    """The turn was not admitted while somebody waited for it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The turn could not begin in the time it was given: it was not run, and the model was "
+            "not called. Please retry."
+        )
+
+
+def out_of_time(request: TurnRequest) -> ApiError | None:
+    """Why a request may not be admitted any more, by the clock of this machine."""
+    if request.expires_at is None:
+        return None
+    if request.expires_at.tzinfo is None:
+        return Invalid(
+            "Invalid 'expires_at': expected a time with its offset from UTC.",
+            param="expires_at",
+            code="invalid_value",
+        )
+    return Expired() if request.expires_at <= clock.now() else None
+
+
+class Door:
+    """Lets in the first of equal requests, and none that comes too late."""
+
+    def __init__(self, client: Client, conversations: Conversations) -> None:
+        """``client`` is what requests of others are put on the queue with."""
+        self._client = client
+        self._conversations = conversations
+        self._claimed = ClaimedTurns(client, conversations)
+
+    async def turned_away(self, project: str, request: TurnRequest) -> Refusal | Repeated | None:
+        """What a request comes to that is not to be worked on; none if it is.
+
+        Twice is safe: a request finds its own claim, and goes on once its turn has begun. Raises
+        `JournalUnavailable`.
+        """
+        if request.request_id is not None:
+            repeated = await self._repeated(project, request.request_id, request)
+            if repeated is not None:
+                return repeated
+        if (late := out_of_time(request)) is not None:
+            state = (await self._conversations.load(project, request.conversation_id)).state
+            known = state.turn_running(request.response_id) or state.turns.get(request.response_id)
+            if known is None:
+                return refusal(late)
+        return None
+
+    async def _repeated(
+        self, project: str, key: str, request: TurnRequest
+    ) -> Refusal | Repeated | None:
+        """What a request comes to whose key stands for another already, or is none."""
+        if not claims.acceptable(key):
+            return refusal(
+                Invalid(
+                    "Invalid 'request_id': expected 1 to 255 visible ASCII characters.",
+                    param="request_id",
+                    code="invalid_value",
+                )
+            )
+        try:
+            claimed = await self._claimed.claim(project, key, request)
+        except KeyReused as reused:
+            return refusal(reused)
+        if claimed.first:
+            return None
+        if not claimed.asked:
+            # Whoever claimed the key may have died before asking.
+            await self._ask(project, claimed.request)
+        turn = claimed.turn
+        return Repeated(
+            response_id=claimed.request.response_id,
+            frees_line=turn is not None and turn.ended_at is not None,
+        )
+
+    async def _ask(self, project: str, request: TurnRequest) -> None:
+        ack = await publish(
+            self._client,
+            subjects.turn_request(project, request.conversation_id),
+            turn_requests.encode(request),
+            {MESSAGE_ID: request.response_id},
+            wait_s=ASK_WAIT_S,
+        )
+        if ack.error is not None:
+            raise JournalUnavailable(f"request refused: {ack.error.description}")
