@@ -38,14 +38,14 @@ _REASONS = {
     400: "The request is wrong, or what it asks for is not possible now.",
     404: "What it names is not there.",
     408: "The body did not come in time.",
-    409: "The model refused it: conflict.",
+    409: "The idempotency key stands for another request; or the model refused it: conflict.",
     413: "The body is longer than the server reads.",
     422: "The model refused it: unprocessable.",
     429: "Too many at once, here or for the model. Try again after `Retry-After`.",
     500: "The server made a mistake.",
     503: "Not now. Try again after `Retry-After`.",
 }
-_TO_BE_TRIED_AGAIN = (429, 503)
+_BESIDE_REFUSALS = {409: ("x-should-retry",), 429: ("Retry-After",), 503: ("Retry-After",)}
 _UNAVAILABLE = 503
 
 _HEADERS: dict[str, Shape] = {
@@ -57,6 +57,10 @@ _HEADERS: dict[str, Shape] = {
     SEQUENCE_HEADER: {
         "description": "Sequence of the log this answer stands at.",
         "schema": shapes.integer(least=0),
+    },
+    "x-should-retry": {
+        "description": "`false`: to be refused again, however often the request is sent.",
+        "schema": shapes.one_of(("true", "false")),
     },
     "Retry-After": {
         "description": "Seconds after which the request may be sent again, where that is known.",
@@ -178,7 +182,7 @@ def _refused(row: Operation, status: int) -> Shape:
 def _refusal(status: int) -> Shape:
     return {
         "description": _REASONS[status],
-        "headers": _headers(["Retry-After"] if status in _TO_BE_TRIED_AGAIN else []),
+        "headers": _headers(_BESIDE_REFUSALS.get(status, ())),
         "content": {JSON: _content("ErrorBody", REFUSALS.get(status, {}))},
     }
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from schemas import shapes
+from schemas import claims, shapes
 from schemas.http import checks
 from schemas.ids import CONVERSATION_PREFIX, RESPONSE_PREFIX
 from schemas.shapes import Shape
@@ -10,6 +10,8 @@ from schemas.turn_requests import INTERRUPT, QUEUE, REJECT
 
 OVERLAP_HEADER = "Turnlog-Overlap"
 """What happens to a turn whose conversation is busy."""
+KEY_HEADER = "Idempotency-Key"
+"""Names a request, so that it can be sent again without being done again."""
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +67,15 @@ OVERLAP = Parameter(
     "`conversation_locked`, `queue` waits for the turns before, `interrupt` has the "
     "one that runs end as cancelled.",
     shape={**shapes.one_of((REJECT, QUEUE, INTERRUPT)), "default": REJECT},
+)
+KEY = Parameter(
+    name=KEY_HEADER,
+    place="header",
+    says="A key of the client's choice, under which the same request can be sent again: it is done "
+    "once and answered alike each time, for a day. With another path or body it is refused with "
+    "409 `idempotency_key_reused`. A request that was refused before it was done is asked anew. "
+    "It means nothing to a turn of which nothing is stored.",
+    shape=shapes.text(pattern=claims.KEY_PATTERN),
 )
 REPLAY = (
     Parameter(

@@ -74,8 +74,9 @@ OPERATIONS: tuple[Operation, ...] = (
         says="Create a conversation.",
         body="CreateConversationRequest",
         body_needed=False,
+        parameters=(beside.KEY,),
         answer="Conversation",
-        refusals=(_BAD, _ABSENT, _LARGE),
+        refusals=(_BAD, _ABSENT, _CONFLICT, _LARGE),
         links=tuple(
             Link(operation=name, parameters=_TO_CONVERSATION)
             for name in (
@@ -126,10 +127,10 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="Items",
         says="Add items to a conversation.",
         more="All of them or none, in one commit; they are in the next window the model is sent.",
-        parameters=(beside.CONVERSATION, beside.INCLUDE),
+        parameters=(beside.CONVERSATION, beside.INCLUDE, beside.KEY),
         body="CreateItemsRequest",
         answer="ItemList",
-        refusals=(_BAD, _ABSENT, _LARGE),
+        refusals=(_BAD, _ABSENT, _CONFLICT, _LARGE),
         links=tuple(
             Link(operation=name, parameters=_TO_FIRST_ITEM)
             for name in ("getConversationItem", "deleteConversationItem")
@@ -175,7 +176,7 @@ OPERATIONS: tuple[Operation, ...] = (
         says="Run a turn: send the model what it knows and new input, keep its answer.",
         more="Answers a Response, or with `stream` server-sent events. A turn that was admitted "
         "is finished and stored even if the client leaves.",
-        parameters=(beside.OVERLAP,),
+        parameters=(beside.OVERLAP, beside.KEY),
         body="CreateResponseRequest",
         answer="Response",
         streams=True,

@@ -19,6 +19,8 @@ from services.journal import JournalUnavailable
 log = structlog.get_logger()
 
 METHOD_NOT_ALLOWED = 405
+RETRY_HEADER = "x-should-retry"
+"""Tells SDKs whether to ask again, whatever they would do by themselves (contract 0.2)."""
 CLIENT_GONE = 499
 """What logs of web servers say where nobody is left to be answered."""
 
@@ -75,7 +77,10 @@ def refusal_of(fault: Exception) -> ApiError:
 async def on_fault(_request: Request, fault: Exception) -> Response:
     """A request that is not answered as it was meant to be."""
     refused = refusal_of(fault)
-    return raw(refused.body(), status=refused.status, retry_after_s=refused.retry_after_s)
+    answer = raw(refused.body(), status=refused.status, retry_after_s=refused.retry_after_s)
+    if refused.final:
+        answer.headers[RETRY_HEADER] = "false"
+    return answer
 
 
 async def on_client_gone(_request: Request, _fault: Exception) -> Response:

@@ -29,6 +29,7 @@ from services.gateway.document import DocumentEndpoint
 from services.gateway.health import HealthEndpoint
 from services.gateway.input_tokens import InputTokensEndpoint
 from services.gateway.protocol import WebSocketProtocol, http_protocol
+from services.gateway.repeated_turns import RepeatedTurns
 from services.gateway.repeats import Repeats
 from services.gateway.request_log import RequestLog
 from services.gateway.responses import ResponseEndpoints
@@ -103,9 +104,9 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
     ).count
     turns = Turns(client, conversations, settings)
     models = ModelEndpoints(model)
-    responses = ResponseEndpoints(
-        conversations, turns, reader, repeats, WaitingTurns(TurnRequests(client)), settings
-    )
+    repeated = RepeatedTurns(client, conversations, turns, repeats)
+    waiting = WaitingTurns(TurnRequests(client))
+    responses = ResponseEndpoints(conversations, turns, reader, repeated, waiting, settings)
     compact = CompactEndpoint(client, settings, reader)
     routes = [
         Route("/v1/responses", reader.bounded(responses.create), methods=["POST"]),

@@ -1,5 +1,7 @@
 """From a body that asks for a response to the turn request on the queue, the same at every door."""
 
+from datetime import timedelta
+
 import msgspec
 from starlette.requests import HTTPConnection
 
@@ -27,9 +29,13 @@ def is_stored(create: CreateResponse) -> bool:
 
 
 def turn_request(
-    payload: bytes, create: CreateResponse, *, overlap: str
+    payload: bytes, create: CreateResponse, *, overlap: str, answer_wait_s: float
 ) -> turn_requests.TurnRequest:
-    """The request for the turn that ``payload``, read as ``create``, asks for."""
+    """The request for the turn that ``payload``, read as ``create``, asks for.
+
+    ``answer_wait_s`` is how long its client is kept waiting: a turn that has not begun by then is
+    not to be run for nobody, unless it was to be run in the background.
+    """
     conversation_id = create.conversation
     if conversation_id is None and create.previous_response_id is not None:
         conversation_id = id_forms.conversation_of(create.previous_response_id)
@@ -43,10 +49,12 @@ def turn_request(
     if stored and id_forms.conversation_of(response_id) != conversation_id:
         # No id of this shape was ever minted here.
         raise ConversationUnknown(conversation_id)
+    asked_at = clock.now()
     return turn_requests.TurnRequest(
         response_id=response_id,
         conversation_id=conversation_id,
         body=msgspec.Raw(payload),
         overlap=overlap,
-        asked_at=clock.now(),
+        asked_at=asked_at,
+        expires_at=None if create.background else asked_at + timedelta(seconds=answer_wait_s),
     )

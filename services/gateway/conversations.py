@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from schemas import items as stored_items
-from schemas.events import Event, ItemsAdded
+from schemas.events import ConversationCreated, Event, ItemsAdded
 from schemas.http import checks
 from schemas.http import conversations as bodies
 from schemas.repeats import Mark
@@ -21,10 +21,19 @@ from services.conversation.visible import visible
 from services.gateway import answers
 from services.gateway.body_reader import BodyReader
 from services.gateway.identify import project_of
+from services.gateway.keys import key_of
 from services.gateway.repeats import Repeats
 from services.journal.conversations import Conversations, Granted, Loaded
 from services.journal.known_items import known_items
 from services.model.intake import Intake
+
+
+class _Added(msgspec.Struct, frozen=True, kw_only=True):
+    """Items that were added before; ``last``: none stand behind them at ``sequence``."""
+
+    items: tuple[Item, ...]
+    last: bool
+    sequence: int
 
 
 class ConversationEndpoints:
@@ -48,14 +57,23 @@ class ConversationEndpoints:
 
     async def create(self, request: Request) -> Response:
         """POST /conversations."""
-        metadata, raws = bodies.read_create(await self._body(request), strict=self._strict)
-        conversation_id = ids.conversation_id()
-        items = await self._items(request, conversation_id, raws)
+        payload = await self._body(request)
+        metadata, raws = bodies.read_create(payload, strict=self._strict)
+        made = Mark(id=ids.unique(), conversation_id=ids.conversation_id())
+        project, repeated = project_of(request), False
+        if (key := key_of(request)) is not None:
+            made, repeated = await self._repeats.claim(request, project, payload, made, key=key)
+        if repeated and (created := await self._created(request, made)) is not None:
+            return created
+        items = await self._items(request, made.conversation_id, raws)
         command = commands.CreateConversation(metadata=metadata, items=items)
         granted = await self._conversations.grant(
-            project_of(request), conversation_id, command, command_id=ids.unique(), fresh=True
+            project, made.conversation_id, command, command_id=made.id, fresh=not repeated
         )
-        return _conversation(conversation_id, granted.state, granted.sequence)
+        if repeated and (created := await self._created(request, made)) is not None:
+            # The first may have come through only now, and been changed since.
+            return created
+        return _conversation(made.conversation_id, granted.state, granted.sequence)
 
     async def retrieve(self, request: Request) -> Response:
         """GET /conversations/{id}."""
@@ -88,19 +106,23 @@ class ConversationEndpoints:
         checks.include(request.query_params.multi_items())
         fresh = Mark(id=ids.unique(), conversation_id=conversation_id)
         project = project_of(request)
-        mark, repeated = await self._repeats.recall(request, project, payload, fresh)
+        key = key_of(request)
+        if key is not None:
+            mark, repeated = await self._repeats.claim(request, project, payload, fresh, key=key)
+        else:
+            mark, repeated = await self._repeats.recall(request, project, payload, fresh)
         if repeated and (added := await self._added(request, mark)) is not None:
-            items, sequence = added
-            if items:
-                return answers.page(items, has_more=False, sequence=sequence)
-            mark = fresh
+            if key is not None or added.last:
+                return answers.page(added.items, has_more=False, sequence=added.sequence)
+            # The same again is more likely meant than repeated.
+            mark, repeated = fresh, False
             await self._repeats.renew(request, project, payload, fresh)
         items = await self._items(request, conversation_id, raws)
         command = commands.AddItems(items=items)
         granted = await self._grant(request, conversation_id, command, command_id=mark.id)
-        if repeated:
-            # The first of them may have come through only now, with ids of its own.
-            items = _added_by(granted.events) or items
+        if repeated or key is not None:
+            # An equal one may have come through only now, with ids of its own.
+            items = await self._added_once(project, mark, granted) or items
         return answers.page(items, has_more=False, sequence=granted.sequence)
 
     async def list_items(self, request: Request) -> Response:
@@ -129,12 +151,20 @@ class ConversationEndpoints:
         granted = await self._grant(request, conversation_id, commands.DeleteItem(item_id=item_id))
         return _conversation(conversation_id, granted.state, granted.sequence)
 
-    async def _added(self, request: Request, mark: Mark) -> tuple[tuple[Item, ...], int] | None:
-        """What was added when this was asked before, and the sequence of the line; none if nothing.
+    async def _created(self, request: Request, made: Mark) -> Response | None:
+        """A conversation as it was created when this was asked before; none if it was not."""
+        events = await self._conversations.granted(
+            project_of(request), made.conversation_id, made.id
+        )
+        if events is None:
+            return None
+        loaded = await self._visible(request, made.conversation_id)
+        (metadata,) = (each.metadata for each in events if isinstance(each, ConversationCreated))
+        created = msgspec.structs.replace(loaded.state, metadata=metadata)
+        return _conversation(made.conversation_id, created, loaded.sequence)
 
-        No items, once others stand behind them: then the same again are more likely meant than
-        repeated.
-        """
+    async def _added(self, request: Request, mark: Mark) -> _Added | None:
+        """What was added when this was asked before; none if nothing."""
         events = await self._conversations.granted(
             project_of(request), mark.conversation_id, mark.id
         )
@@ -142,8 +172,15 @@ class ConversationEndpoints:
             return None
         items = _added_by(events)
         loaded = await self._visible(request, mark.conversation_id)
-        last = items and loaded.state.position(items[-1].id) == len(loaded.state.line) - 1
-        return items if last else (), loaded.sequence
+        last = bool(items) and loaded.state.position(items[-1].id) == len(loaded.state.line) - 1
+        return _Added(items=items, last=last, sequence=loaded.sequence)
+
+    async def _added_once(self, project: str, mark: Mark, granted: Granted) -> tuple[Item, ...]:
+        """What a command has added, whoever of several with its id was granted it."""
+        events = granted.events or await self._conversations.granted(
+            project, mark.conversation_id, mark.id
+        )
+        return _added_by(events or ())
 
     async def _items(
         self, request: Request, conversation_id: str, raws: Sequence[msgspec.Raw]

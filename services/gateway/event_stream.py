@@ -85,7 +85,7 @@ async def begun(listener: Listener, patience: Patience) -> Told:
         # Who follows a turn that has not said anything yet hears nothing at first.
         if told is not None and (told.payload or told.end):
             return told
-    raise Overloaded("The turn has not begun in time; it goes on.")
+    raise Overloaded("The turn has not begun in time.")
 
 
 def refused(told: Told) -> Response:

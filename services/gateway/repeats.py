@@ -1,10 +1,11 @@
-"""Requests the SDK sends again by itself, known by what they are: it sends no key with them.
+"""Requests that are sent again: by their client with a key, or by the SDK without one.
 
-The SDK repeats a request whose answer it never had, up to ten minutes later, and counts the
-repeats in a header (contract 0.1, 0.2). The first of them leaves a mark on the stream REPEATS, with
-the ids its effect has or will have; a repeat finds the mark and asks for the same once more.
+A key is claimed. Without one a request is known by what it is: the SDK repeats a request whose
+answer it never had, up to ten minutes later, and counts the repeats in a header (contract 0.1,
+0.2). The first of them leaves a mark on the stream REPEATS, with the ids its effect has or will
+have; a repeat finds the mark and asks for the same once more.
 
-Turns and added items are repeated so, conversations are not: two users of one application may well
+Turns and added items are marked so, conversations are not: two users of one application may well
 create equal ones, and neither may ever be given the other's.
 """
 
@@ -16,10 +17,12 @@ import structlog
 from nats.aio.client import Client
 from starlette.requests import Request
 
-from schemas import repeats, subjects
+from schemas import claims, repeats, subjects
+from schemas.claims import Claim
 from schemas.repeats import Mark
 from services import ids
 from services.journal import JournalUnavailable
+from services.journal.claims import Claims
 from services.journal.publishing import MESSAGE_ID, publish
 from services.journal.reading import Reader
 
@@ -33,14 +36,30 @@ _REPEATED = re.compile("[1-9][0-9]{0,2}")
 
 
 class Repeats:
-    """Marks of the requests of all gateways."""
+    """Marks and claims of the requests of all gateways."""
 
     def __init__(self, client: Client, *, wait_s: float = 5.0) -> None:
         """``wait_s`` bounds the search for a mark."""
         self._client = client
+        self._claims = Claims(client, wait_s=wait_s)
         self._reader = Reader(client, wait_s=wait_s)
         self._leaving: dict[str, Mark] = {}
         self._storing: set[asyncio.Task[None]] = set()
+
+    async def claim(
+        self, request: Request, project: str, payload: bytes, fresh: Mark, *, key: str
+    ) -> tuple[Mark, bool]:
+        """What a key stands for, and whether for an earlier request; else ``fresh`` is it now.
+
+        Raises `KeyReused`, or `JournalUnavailable`.
+        """
+        wanted = Claim(
+            id=fresh.id,
+            conversation_id=fresh.conversation_id,
+            fingerprint=claims.fingerprint(request.method, request.url.path, payload),
+        )
+        held = (await self._claims.claim(project, key, wanted)).claim
+        return Mark(id=held.id, conversation_id=held.conversation_id), held.id != fresh.id
 
     async def recall(
         self, request: Request, project: str, payload: bytes, fresh: Mark

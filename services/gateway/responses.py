@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack
 from itertools import islice
 
 import msgspec
-from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,8 +13,6 @@ from schemas.http import checks, stream_events
 from schemas.http import responses as bodies
 from schemas.http.create_response import read_create
 from schemas.http.errors import Invalid, Overloaded
-from schemas.repeats import Mark
-from schemas.turn_requests import TurnRequest
 from services import clock, ids
 from services.conversation import commands
 from services.conversation.decide import before_input, cancellable
@@ -29,8 +26,9 @@ from services.gateway.asking import is_stored, overlap_of, turn_request
 from services.gateway.body_reader import BodyReader
 from services.gateway.event_stream import EventStream, Patience, begun, refused
 from services.gateway.identify import project_of
+from services.gateway.keys import key_of
 from services.gateway.listener import Ended, Listener
-from services.gateway.repeats import Repeats
+from services.gateway.repeated_turns import Found, RepeatedTurns
 from services.gateway.settings import GatewaySettings
 from services.gateway.turns import Turns
 from services.gateway.waiting import WaitingTurns, promised, turn_of
@@ -62,7 +60,7 @@ class ResponseEndpoints:
         conversations: Conversations,
         turns: Turns,
         reader: BodyReader,
-        repeats: Repeats,
+        repeated: RepeatedTurns,
         waiting: WaitingTurns,
         settings: GatewaySettings,
     ) -> None:
@@ -70,7 +68,7 @@ class ResponseEndpoints:
         self._conversations = conversations
         self._turns = turns
         self._reader = reader
-        self._repeats = repeats
+        self._repeated = repeated
         self._waiting = waiting
         self._settings = settings
         self._patience = Patience(
@@ -161,49 +159,32 @@ class ResponseEndpoints:
     async def _asked(self, request: Request, opened: AsyncExitStack) -> _Asked:
         payload = await self._reader.read(request)
         create = read_create(payload, strict=self._settings.strict)
-        asked = turn_request(payload, create, overlap=overlap_of(request))
+        asked = turn_request(
+            payload,
+            create,
+            overlap=overlap_of(request),
+            answer_wait_s=self._settings.answer_wait_s,
+        )
         project = project_of(request)
-        stored, again = is_stored(create), False
-        if stored:
-            asked, again = await self._recalled(request, project, payload, asked)
-        if again:
-            listening = self._turns.follow(project, asked.response_id, number=0)
+        found, stored, key = Found(request=asked), is_stored(create), key_of(request)
+        if stored and key is not None:
+            found = await self._repeated.claimed(project, key, asked)
+        elif stored:
+            found = await self._repeated.recalled(request, project, payload, asked)
+        asked = found.request
+        if found.asked:
+            listening = self._turns.follow(project, asked.response_id, number=0, ended=found.ended)
         else:
             listening = self._turns.ask(project, asked, stored=stored)
+        may_wait = found.ended is None and promised(asked, create)
         return _Asked(
             listener=await opened.enter_async_context(listening),
             conversation_id=asked.conversation_id,
             stream=create.stream,
             background=create.background,
             obfuscated=create.include_obfuscation,
-            queued=turn_of(asked, create) if promised(asked, create) else None,
+            queued=turn_of(asked, create) if may_wait else None,
         )
-
-    async def _recalled(
-        self, request: Request, project: str, payload: bytes, asked: TurnRequest
-    ) -> tuple[TurnRequest, bool]:
-        """The turn to ask for, and whether it was asked for before and is there to be followed.
-
-        One that was refused or has failed is asked for anew. So is one that was deleted, or is not
-        its conversation's last any more: then the same again is more likely meant than repeated.
-        """
-        fresh = Mark(id=asked.response_id, conversation_id=asked.conversation_id)
-        mark, repeated = await self._repeats.recall(request, project, payload, fresh)
-        if not repeated:
-            return asked, False
-        state = (await self._conversations.load(project, mark.conversation_id)).state
-        turn = state.turn_running(mark.id) or state.turns.get(mark.id)
-        if turn is None:
-            # Its id is spent: the queue takes no second request with it.
-            over = await self._turns.refused(project, mark.id)
-        else:
-            over = turn.status == "failed" or not _newest(turn, state)
-        if over:
-            await self._repeats.renew(request, project, payload, fresh)
-            return asked, False
-        # If the log does not know it, it still waits on the queue, or never came as far.
-        known = replace(asked, response_id=mark.id, conversation_id=mark.conversation_id)
-        return known, turn is not None
 
     async def _waiting_turn(self, state: Conversation, project: str, response_id: str) -> Turn:
         """A turn the log does not know yet; raises `ResponseUnknown` if nobody has asked for it."""
@@ -234,7 +215,7 @@ class ResponseEndpoints:
             if told.end:
                 body = stream_events.response_in(told.payload)
                 return answers.raw(body, sequence=told.sequence or None)
-        raise Overloaded("The turn has not ended in time; it goes on.")
+        raise Overloaded("The turn has not ended in time. If it has begun, it goes on.")
 
     async def _streamed(
         self,
@@ -268,12 +249,6 @@ class ResponseEndpoints:
 def known(state: Conversation, response_id: str) -> bool:
     """Whether a turn was let begin."""
     return bool(state.turn_running(response_id) or state.turns.get(response_id))
-
-
-def _newest(turn: Turn, state: Conversation) -> bool:
-    if turn.id in state.responses_deleted:
-        return False
-    return turn.ended_at is None or not turn.on_line or turn.line_end == len(state.line)
 
 
 def _after(items: Sequence[Item], order: str, after: str | None) -> Sequence[Item]:

@@ -168,7 +168,9 @@ class _Connection:
         )
 
     def _request(self, body: bytes, create: CreateResponse, *, generate: bool) -> TurnRequest:
-        request = turn_request(body, create, overlap=self._overlap)
+        request = turn_request(
+            body, create, overlap=self._overlap, answer_wait_s=self._settings.answer_wait_s
+        )
         context = self._contexts.of(create.previous_response_id)
         if context is not None and is_stored(create):
             raise PreviousResponseUnknown(create.previous_response_id or "", unstored=True)
@@ -200,7 +202,7 @@ class _Connection:
             told = await listener.told(wait_s=min(left_s, self._settings.keep_alive_s))
             if told is not None:
                 return told
-        raise Overloaded("The turn has not ended in time; it goes on.")
+        raise Overloaded("The turn has not ended in time. If it has begun, it goes on.")
 
     def _remember(self, lane: str | None, response_id: str, context: bytes | None) -> None:
         if context is None:

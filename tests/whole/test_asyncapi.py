@@ -16,6 +16,7 @@ from schemas import asyncapi, openapi, subjects
 from schemas.channels import CHANNELS, Message
 from schemas.queries import Sql
 from services.simulator.directives import HOSTED
+from tests.whole.asking import last, request
 from tests.whole.running import MODEL, PROJECT, WAIT_S, Running
 from tests.whole.wire import wired
 
@@ -27,8 +28,12 @@ REGISTRY: Registry[Any] = Registry().with_resources(
     ]
 )
 EVENT = {"$ref": f"{openapi.FILE}#/components/schemas/ResponseStreamEvent"}
+KEYED = {"Idempotency-Key": "as-described"}
 UNREADABLE = b"not a request"
-SAYS_NOTHING = {"cancel", "cancelling", "health_question", "parked", "running_question"}
+SAYS_NOTHING = {
+    *("cancel", "cancelling", "cancel_waiting"),
+    *("health_question", "parked", "running_question"),
+}
 SUBJECTS = {name: row for name, row in CHANNELS.items() if row.server == "nats"}
 
 
@@ -79,7 +84,7 @@ def lead(client: OpenAI) -> None:
         client.responses.create(model=MODEL, input="unanswered call", conversation=named)
     told = list(client.responses.create(model=MODEL, input="Hi", store=False, stream=True))
     assert told[-1].type == "response.completed"
-    client.responses.create(model=MODEL, input="Hi [[incomplete]]")
+    client.responses.create(model=MODEL, input="Hi [[incomplete]]", extra_headers=KEYED)
     client.responses.create(model=MODEL, input="Hi [[fail]]")
     slow = client.responses.create(model=MODEL, input="Hi [[delay 5]]", background=True)
     client.responses.cancel(slow.id)
@@ -125,8 +130,12 @@ def test_everything_that_is_said_is_as_described(shared: Running):
         with shared.client() as sdk:
             await asyncio.to_thread(lead, sdk)
             await asyncio.to_thread(lead_on_a_socket, shared)
+        repeated = request("Hi [[incomplete]]", request_id=KEYED["Idempotency-Key"])
+        assert faults(repeated, payload_of("turn_request")) == []
+        await last(client, repeated)
         subject = subjects.turn_request(PROJECT, "conv_unreadable0")
         await client.jetstream().publish(subject, UNREADABLE)
+        await client.request(subjects.cancel_waiting(PROJECT, "resp_gone"), timeout=WAIT_S)
         # Asked by gateways after a silence that nobody waits for here.
         await client.publish(subjects.running(PROJECT, "resp_gone"))
         for question, asked, row in (

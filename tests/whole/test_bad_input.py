@@ -381,11 +381,32 @@ PARAMETERS = (
     ),
 )
 
+KEYS = tuple(
+    Case(
+        name=f"{name}, {path} {len(body)}",
+        path=path,
+        body=body,
+        headers={"Idempotency-Key": key},
+        error=Error(
+            message="Invalid 'Idempotency-Key': expected 1 to 255 visible ASCII characters.",
+            param="Idempotency-Key",
+            code="invalid_value",
+        ),
+    )
+    for path, body in (
+        (RESPONSES, turn()),
+        (RESPONSES, turn(store=False)),
+        (CONVERSATIONS, {}),
+        (ITEMS, {"items": [message("x")]}),
+    )
+    for name, key in (("empty", ""), ("space", "a b"), ("long", "k" * 256), ("not ASCII", "é"))
+)
+
 CASES = {
     f"{group}: {case.name}": case
     for group, cases in (
         ("unknown", UNKNOWN_IDS), ("prefix", PREFIXES), ("page", PAGES), ("metadata", METADATA),
-        ("body", BODIES), ("item", ITEM_SHAPES), ("parameter", PARAMETERS),
+        ("body", BODIES), ("item", ITEM_SHAPES), ("parameter", PARAMETERS), ("key", KEYS),
     )
     for case in cases
 }  # fmt: skip

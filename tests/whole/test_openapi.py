@@ -13,6 +13,7 @@ from schemathesis import Case, CheckContext, Response
 from schemathesis.generation.stateful import run_state_machine_as_test
 
 from schemas import openapi, shapes
+from schemas.http.beside import KEY_HEADER
 from schemas.http.event_types import TERMINAL
 from services.cli.schemas import GENERATED
 from tests.whole.running import MODEL, Running
@@ -31,6 +32,7 @@ TURNS = {"createResponse", "compactResponse", "countInputTokens"}
 STATE_CODES = {
     None,
     "conversation_locked",
+    "idempotency_key_reused",
     "invalid_encrypted_content",
     "missing_required_parameter",
     "mutually_exclusive_parameters",
@@ -39,18 +41,22 @@ STATE_CODES = {
 """What a request the document allows may be refused for: not how it is written."""
 
 
-def document(*, every_item: bool = False) -> dict[str, Any]:
-    """The document, in which what is closed holds nothing else."""
+def document(*, every_item: bool = False, keys: bool = True) -> dict[str, Any]:
+    """The document, in which what is closed holds nothing else; without ``keys``, none are sent."""
     changed = copy.deepcopy(openapi.document(version="1", server="http://127.0.0.1"))
     schemas = changed["components"]["schemas"]
     for name in CLOSED:
         schemas[name]["additionalProperties"] = False
+    for operations in () if keys else changed["paths"].values():
+        for operation in operations.values():
+            given = operation.get("parameters", [])
+            operation["parameters"] = [each for each in given if each["name"] != KEY_HEADER]
     if not every_item:
         schemas["ItemParam"] = schemas["InputItemParam"] = shapes.any_named(FEW_ITEMS)
     return changed
 
 
-def schema(mode: str, *, every_item: bool = False) -> Any:
+def schema(mode: str, *, every_item: bool = False, keys: bool = True) -> Any:
     """What schemathesis sends: ``all`` kinds of requests, or ``positive`` ones."""
     config = schemathesis.Config.from_dict(
         {
@@ -78,15 +84,16 @@ def schema(mode: str, *, every_item: bool = False) -> Any:
             "checks": {"positive_data_acceptance": {"enabled": False}},
         }
     )
-    return schemathesis.openapi.from_dict(document(every_item=every_item), config=config)
+    return schemathesis.openapi.from_dict(document(every_item=every_item, keys=keys), config=config)
 
 
 SCHEMA = schema("all")
 EVERY_ITEM = schema("positive", every_item=True).include(operation_id="createConversation")
 FLOWS = {
-    "conversations": schema("positive").include(tag=["Conversations", "Items"]),
-    "responses": schema("positive").include(tag="Responses"),
+    "conversations": schema("positive", keys=False).include(tag=["Conversations", "Items"]),
+    "responses": schema("positive", keys=False).include(tag="Responses"),
 }
+"""What they do depends on nothing that was done before: keys would be remembered."""
 
 
 class Standing(msgspec.Struct, frozen=True):
