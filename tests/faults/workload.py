@@ -15,7 +15,8 @@ from tests.faults.evidence import Turn, Write, tagged
 from tests.whole.running import function, message, output_of
 
 OVERLAPS = ("queue", "queue", "reject", "interrupt")
-KEYED = False
+KEYED_SHARE = 0.7
+"""Share of the turns that are sent with an idempotency key."""
 TURNS_MAX = 25
 """Turns after which a client begins another conversation."""
 LOOK_UP = function("look_up", name="string")
@@ -135,7 +136,7 @@ class Talker(Actor):
 
     def keyed(self) -> bool:
         """Whether a turn is sent with a key."""
-        return KEYED and self.dice.random() < 0.7
+        return self.dice.random() < KEYED_SHARE
 
     async def plain(self, conversation_id: str) -> None:
         """A turn in one piece."""
