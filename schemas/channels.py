@@ -89,6 +89,15 @@ _DELTAS = (
         payload=_EVENTS,
         content_type=openapi.EVENT_STREAM,
         headers={deltas.KIND_HEADER: shapes.exactly(deltas.EVENTS), deltas.FIRST_HEADER: _COUNT},
+        optional={deltas.ATTEMPT_HEADER: _COUNT},
+    ),
+    Message(
+        name="attempt",
+        says="The request was delivered again. What earlier attempts than `Turnlog-Attempt` say "
+        "from here on does not count.",
+        payload=shapes.ANY,
+        headers={deltas.KIND_HEADER: shapes.exactly(deltas.ATTEMPT)},
+        optional={deltas.ATTEMPT_HEADER: _COUNT},
     ),
     Message(
         name="end",

@@ -20,8 +20,11 @@ REFUSAL = "refusal"
 REPEAT = "repeat"
 """Payload: a `Repeat`; the request was made before, under another response id. Nothing follows."""
 ATTEMPT = "attempt"
-"""No payload: a request was delivered again whose turn had not begun; nothing to do for clients."""
+"""No payload: a request was delivered again. If it names an attempt, events of earlier ones count
+only if they come before it."""
 
+ATTEMPT_HEADER = "Turnlog-Attempt"
+"""Which attempt to answer the turn a message is of; absent: the first."""
 FIRST_HEADER = "Turnlog-First"
 """``sequence_number`` of the payload's first event."""
 STATUS_HEADER = "Turnlog-Status"

@@ -6,7 +6,7 @@ of any other nothing is kept anywhere, and its client is cut off.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -21,7 +21,7 @@ from services.conversation.history import Turn
 from services.conversation.retelling import retold, terminal
 from services.journal import JournalUnavailable
 from services.journal.conversations import Conversations
-from services.journal.deltas import Deltas, first, is_refusal, joined
+from services.journal.deltas import Deltas, Fence, ending, first, is_refusal, joined
 
 SLICE_BYTES = 256 * 1024
 """Bytes of what is kept of a turn that are read at once."""
@@ -131,6 +131,9 @@ class Listener:
         """Number of the last event that was heard, and left out."""
         self._cut = False
         self._stopping = False
+        self._torn = False
+        """Whether something was lost for good: of what is left only the end can be told."""
+        self._fence_heard, self._fence_read = Fence(), Fence()
         self.number = number
         self.context: bytes | None = None
 
@@ -138,6 +141,8 @@ class Listener:
         """Take a message of the turn's subject."""
         if (message.headers or {}).get(deltas.KIND_HEADER) == deltas.CONTEXT:
             self.context = message.data
+            return
+        if not self._fence_heard.passes(message):
             return
         if self._heard and self._too_much(len(message.data)):
             self._leave_out(message)
@@ -207,6 +212,8 @@ class Listener:
                 raise Overloaded("No responder is running. Please retry.")
             if is_refusal(message):
                 return _refusal(message)
+        if self._torn:
+            return await self._end_behind_gap(heard)
         told = joined(heard, number=self.number, said=self._said)
         if self._stopping and not told.end:
             raise ServerStopping("The server is stopping; the turn goes on. Please retry.")
@@ -251,7 +258,7 @@ class Listener:
         """What comes next of what is kept; ``heard`` was said behind that."""
         kept, until = self._kept, clock.monotonic() + KEPT_WAIT_S
         if kept is None:
-            return self._behind_gap(heard)
+            return await self._behind_gap(heard)
         self._reading = True
         while True:
             found, self._position = await kept.deltas.read_slice(
@@ -260,11 +267,13 @@ class Listener:
             for message in found:
                 if is_refusal(message):
                     return _refusal(message)
-            told = joined(found, number=self.number, said=self._said)
+            counting = tuple(filter(self._fence_read.passes, found))
+            told = joined(counting, number=self.number, said=self._said)
             if told.rest and self._ended is None:
-                # What is kept begins later than what is wanted: its age is limited.
+                # What is kept begins later than what is wanted: its age is limited, and what was
+                # told while the log was killed may not have been kept.
                 self._put_back(heard)
-                return self._behind_gap(told.rest, before=told.payload)
+                return await self._behind_gap(told.rest, before=told.payload, number=told.number)
             if told.payload or told.end:
                 self._put_back(heard)
                 return self._advance(
@@ -280,7 +289,7 @@ class Listener:
                 return Told(payload=b"")
             if self._ended is None and clock.monotonic() > until:
                 self._reading, self._left_out = False, None
-                return self._behind_gap(heard) if heard else await self._after_silence()
+                return await self._behind_gap(heard) if heard else await self._after_silence()
             # It is heard a moment before it is kept.
             await asyncio.sleep(KEPT_INTERVAL_S)
 
@@ -290,13 +299,26 @@ class Listener:
             return first(heard[0]) <= self.number
         return self._left_out is None or self._left_out < self.number
 
-    def _behind_gap(self, messages: tuple[Msg, ...], *, before: bytes = b"") -> Told:
+    async def _behind_gap(
+        self, messages: tuple[Msg, ...], *, before: bytes = b"", number: int | None = None
+    ) -> Told | None:
+        """``before`` is told yet; ``messages`` were said behind something that was lost."""
         log.warning("deltas.lost", response_id=self._response_id, number=self.number)
-        told = joined(messages, number=first(messages[0]), said=self._said or bool(before))
-        self._put_back(told.rest)
-        return self._advance(
-            before + told.payload, told.number, end=told.end, sequence=told.sequence
-        )
+        self._torn, self._reading = True, False
+        if not before:
+            return await self._end_behind_gap(messages)
+        self._put_back(messages)
+        return self._advance(before, number or self.number, end=False)
+
+    async def _end_behind_gap(self, heard: Sequence[Msg]) -> Told | None:
+        """The end, if it is there: a stream has no gaps, and its end holds all that was said."""
+        told = ending(heard, number=self.number)
+        if told is None:
+            return Told(payload=b"")
+        if self._kept is not None and not self.number:
+            # No stream begins with its end.
+            return await self._after_silence()
+        return self._advance(told.payload, told.number, end=True, sequence=told.sequence)
 
     async def _after_silence(self) -> Told | None:
         conversation_id = id_forms.conversation_of(self._response_id)

@@ -40,18 +40,32 @@ class Deltas:
 
     async def attempted(self, project: str, response_id: str) -> int:
         """Note that a request was delivered again, and count the notes there are."""
-        subject = subjects.delta(project, response_id)
-        headers = {deltas.KIND_HEADER: deltas.ATTEMPT, MESSAGE_ID: ids.unique()}
-        ack = await publish(self._client, subject, b"", headers, wait_s=3 * self._wait_s)
-        if ack.error is not None:
-            raise JournalUnavailable(ack.error.description)
+        await self._note_attempt(project, response_id, {})
         kept = await self.read(project, response_id)
         return sum(_kind(message) == deltas.ATTEMPT for message in kept)
+
+    async def fence(self, project: str, response_id: str, *, attempt: int) -> int:
+        """Let nothing count that earlier attempts may still tell; how many events were told before.
+
+        A process that was stopped for a while does not know that it was superseded.
+        """
+        headers = {deltas.ATTEMPT_HEADER: str(attempt)}
+        await self._note_attempt(project, response_id, headers)
+        fence = Fence()
+        kept = await self.read(project, response_id)
+        return joined(filter(fence.passes, kept), number=0).number
 
     async def read(self, project: str, response_id: str) -> list[Msg]:
         """Everything that is kept, oldest first."""
         subject = subjects.delta(project, response_id)
         return await self._reader.read(subjects.DELTAS, subject, after=0)
+
+    async def _note_attempt(self, project: str, response_id: str, headers: dict[str, str]) -> None:
+        subject = subjects.delta(project, response_id)
+        told = {**headers, deltas.KIND_HEADER: deltas.ATTEMPT, MESSAGE_ID: ids.unique()}
+        ack = await publish(self._client, subject, b"", told, wait_s=3 * self._wait_s)
+        if ack.error is not None:
+            raise JournalUnavailable(ack.error.description)
 
     async def read_slice(
         self, project: str, response_id: str, *, after: int, bytes_max: int
@@ -77,6 +91,23 @@ def following(message: Msg) -> int:
     if _kind(message) not in _TELLING:
         return 0
     return first(message) + stream_events.count(message.data)
+
+
+class Fence:
+    """Tells, of messages in their order, which are not of an attempt that was superseded before."""
+
+    def __init__(self) -> None:
+        self._attempt = 1
+
+    def passes(self, message: Msg) -> bool:
+        """Whether the next message counts."""
+        kind = _kind(message)
+        attempt = int((message.headers or {}).get(deltas.ATTEMPT_HEADER, "1"))
+        if kind == deltas.ATTEMPT:
+            self._attempt = max(self._attempt, attempt)
+            return False
+        # An end is in the log, whoever tells it.
+        return kind != deltas.EVENTS or attempt >= self._attempt
 
 
 def is_refusal(message: Msg) -> bool:
@@ -132,6 +163,16 @@ def joined(messages: Iterable[Msg], *, number: int, said: bool = False) -> Joine
             sequence = int(headers.get(deltas.SEQUENCE_HEADER, "0"))
             return Joined(payload=b"".join(payloads), number=number, end=True, sequence=sequence)
     return Joined(payload=b"".join(payloads), number=number)
+
+
+def ending(messages: Iterable[Msg], *, number: int) -> Joined | None:
+    """The end among ``messages`` as event ``number``, whatever was to come before; none if none."""
+    for message in messages:
+        if _kind(message) == deltas.END:
+            sequence = int((message.headers or {}).get(deltas.SEQUENCE_HEADER, "0"))
+            payload = _renumbered(message.data, number)
+            return Joined(payload=payload, number=number + 1, end=True, sequence=sequence)
+    return None
 
 
 def _renumbered(payload: bytes, number: int) -> bytes:

@@ -17,6 +17,7 @@ from services.responder.asked import Asked
 from services.responder.at_work import AtWork, Colleagues
 from services.responder.telling import BACKGROUND_OPENING
 
+INTERRUPTED = "The answer was interrupted."
 INTERRUPT_S_MAX = 10.0
 """Seconds in which an interrupt has to find the conversation free."""
 
@@ -48,6 +49,9 @@ class Told(Protocol):
 
     async def told(self, project: str, response_id: str) -> int:
         """How many events of a response have been told."""
+
+    async def fence(self, project: str, response_id: str, *, attempt: int) -> int:
+        """The same, while nothing that attempts before ``attempt`` tell counts any more."""
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,7 +209,7 @@ class Admission:
         found = Admitted(state=loaded.state, turn=turn, sequence=loaded.sequence, told=told)
         if told and not asked.create.background:
             # A second answer could not be told behind the beginning of another.
-            return msgspec.structs.replace(found, failure="The answer was interrupted.")
+            return msgspec.structs.replace(found, failure=INTERRUPTED)
         if turn.attempt >= self._attempts_max:
             return msgspec.structs.replace(
                 found, failure="Too many attempts failed.", given_up=True
@@ -220,7 +224,14 @@ class Admission:
         running = granted.state.turn_running(turn.id)
         if running is None:
             raise AttemptSuperseded(turn.id)
-        return Admitted(state=granted.state, turn=running, sequence=granted.sequence, told=told)
+        told = await self._kept.fence(*asked.key, attempt=attempt)
+        return Admitted(
+            state=granted.state,
+            turn=running,
+            sequence=granted.sequence,
+            told=told,
+            failure=INTERRUPTED if told and not asked.create.background else None,
+        )
 
 
 def retold(asked: Asked, told: int) -> bool:

@@ -239,6 +239,7 @@ class TurnAnswerer:
             failed = await self._fail(asked, turn, relay, found.failure)
             return msgspec.structs.replace(failed, given_up=found.given_up)
         faults.point("admitted")
+        deltas.attempt = turn.attempt
         if asked.create.background and not relay.number:
             queued = msgspec.structs.replace(turn, status="queued")
             frame = relay.queued(render(queued, conversation_id=asked.request.conversation_id))

@@ -14,30 +14,37 @@ _encode = msgspec.json.Encoder().encode
 
 COALESCE_S = 0.008
 """Least time between two messages of a long answer; what comes in between leaves together."""
+MESSAGE_BYTES = 128 * 1024
+"""Bytes of what waits above which it leaves: a message has room for so much only."""
 PROMPT_MESSAGES = 16
 """Messages at the start of an answer that are not held back: first tokens are waited for."""
 
 
 class Outbox:
-    """Publishes frames of one response on its subject, in order."""
+    """Publishes frames of one response on its subject, in order; ``attempt`` says of which try."""
 
     def __init__(self, client: Client, subject: str) -> None:
         """``subject`` is the turn's delta subject."""
         self._client = client
         self._subject = subject
         self._waiting: list[bytes] = []
+        self._bytes = 0
         self._first = 0
         self._sent_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._sending: asyncio.Task[None] | None = None
         self._messages = 0
+        self.attempt = 1
 
     async def put(self, frame: bytes, *, number: int) -> None:
         """Send a frame whose first event has this sequence number."""
         if not self._waiting:
             self._first = number
         self._waiting.append(frame)
-        if self._timer is None:
+        self._bytes += len(frame)
+        if self._bytes > MESSAGE_BYTES:
+            await self.flush()
+        elif self._timer is None:
             # Even without a wait, frames that came in one piece leave in one piece.
             self._timer = asyncio.get_running_loop().call_later(self._wait_s(), self._send_soon)
 
@@ -48,10 +55,12 @@ class Outbox:
             self._timer = None
         if not self._waiting:
             return
-        payload, self._waiting = b"".join(self._waiting), []
+        payload, self._waiting, self._bytes = b"".join(self._waiting), [], 0
         self._sent_at = clock.monotonic()
         self._messages += 1
         headers = {deltas.KIND_HEADER: deltas.EVENTS, deltas.FIRST_HEADER: str(self._first)}
+        if self.attempt > 1:
+            headers[deltas.ATTEMPT_HEADER] = str(self.attempt)
         await self._client.publish(self._subject, payload, headers=headers)
         await faults.point_behind("told", self._client.flush)
 

@@ -17,6 +17,9 @@ BACKGROUND_OPENING = 3
 class Deltas(Protocol):
     """Where frames of a running turn go."""
 
+    attempt: int
+    """Which attempt to answer the turn they are of."""
+
     async def put(self, frame: bytes, *, number: int) -> None:
         """Send one frame whose first event has this number, perhaps together with others."""
 

@@ -4,7 +4,7 @@ from nats.aio.msg import Msg
 
 from schemas import deltas
 from schemas.http import stream_events
-from services.journal.deltas import following, joined
+from services.journal.deltas import Fence, ending, following, joined
 
 CLIENT = Client()
 
@@ -64,3 +64,25 @@ def test_nothing_is_joined_of_what_is_no_event():
     got = joined([refusal, bare], number=3)
     assert (got.payload, got.number, got.end) == (b"", 3, False)
     assert (following(refusal), following(bare), following(told(3, 4))) == (0, 0, 7)
+
+
+def test_what_a_superseded_attempt_says_counts_only_before_the_fence():
+    begun, late, again = told(0, 2), told(2, 3), told(2, 1, **{deltas.ATTEMPT_HEADER: "2"})
+    fence = told(0, 0, deltas.ATTEMPT, **{deltas.ATTEMPT_HEADER: "2"})
+    note = told(0, 0, deltas.ATTEMPT)
+    passes = Fence().passes
+    counting = [each for each in (note, begun, fence, late, again) if passes(each)]
+    assert counting == [begun, again]
+    # What has ended is in the log, whoever tells it.
+    assert passes(end(3))
+
+
+def test_an_end_is_told_behind_whatever_was_lost():
+    payload = stream_events.lifecycle("response.completed", b'{"id":1}', 9)
+    message = told(9, 0, deltas.END, **{deltas.SEQUENCE_HEADER: "42"})
+    message.data = payload
+    got = ending([told(5, 2), message], number=3)
+    assert got is not None
+    assert got.payload == stream_events.lifecycle("response.completed", b'{"id":1}', 3)
+    assert (got.number, got.end, got.sequence) == (4, True, 42)
+    assert ending([told(5, 2)], number=3) is None

@@ -29,6 +29,11 @@ class Alone:
         del project, response_id
         return 0
 
+    async def fence(self, project: str, response_id: str, *, attempt: int) -> int:
+        """As the protocol says."""
+        del project, response_id, attempt
+        return 0
+
 
 def answerer(
     conversations: Conversations,

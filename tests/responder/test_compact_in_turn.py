@@ -97,6 +97,7 @@ class Told:
 
     def __init__(self) -> None:
         self.payload = b""
+        self.attempt = 1
 
     async def put(self, frame: bytes, *, number: int) -> None:
         assert number == len(self.events())

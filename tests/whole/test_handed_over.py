@@ -1,5 +1,6 @@
 """A turn whose responder dies or stops goes on at another one, if that can be told."""
 
+import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -84,3 +85,30 @@ def test_a_stream_in_the_background_that_lost_its_responder_is_completed(wounded
         assert kept.output_text == last.response.output_text
         again = list(client.responses.retrieve(last.response.id, stream=True))
     assert [event.type for event in again] == types
+
+
+def test_what_a_responder_says_that_was_stopped_too_long_is_not_told(wounded: Running):
+    words: list[str] = []
+
+    def follow() -> Any:
+        with wounded.client() as client:
+            for event in client.responses.create(
+                model=MODEL,
+                input="[[wait 5]] [[words 80]] [[delay 0.05]] stopped-before-its-first-word",
+                stream=True,
+            ):
+                if event.type == "response.output_text.delta":
+                    words.append(event.delta)
+            return event
+
+    with ThreadPoolExecutor(1) as pool:
+        followed = pool.submit(follow)
+        until(lambda: wounded.received_with("stopped-before"))
+        stopped = wounded.kill("responder", signal.SIGSTOP)
+        other = wounded.beside("responder")
+        until(lambda: len(wounded.received_with("stopped-before")) == 2)
+        os.kill(stopped, signal.SIGCONT)
+        last = followed.result(60)
+    assert last.type == "response.completed"
+    assert "".join(words) == last.response.output_text
+    assert other.end() == 0
