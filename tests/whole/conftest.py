@@ -48,6 +48,8 @@ def _wounded(tmp_path_factory: pytest.TempPathFactory, _nothing_is_left: None) -
 def wounded(_wounded: Running) -> Running:
     """One instance for every test that kills or stops; whole again at the start of each."""
     running = _wounded if _wounded.up else _wounded.start()
+    # A test that failed may have left some.
+    running.end_others()
     # Some of it may be too deep to be read back.
     running.forget_received()
     return running

@@ -195,6 +195,12 @@ class Running:
         self.up = None
         until(lambda: not self.pids(), wait_s=5.0)
 
+    def end_others(self) -> None:
+        """Kill what was started beside it."""
+        for child in self._others:
+            child.process.kill()
+            child.process.wait(10)
+
     def end(self) -> None:
         """Kill all of it, whatever state it is in: how it stops by itself has its own tests."""
         for child in (*self._others, self.up, self.simulator):
