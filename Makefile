@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 UP ?=
+# Tests mostly wait: two at once need hardly more of the machine than one.
+TEST_PROCESSES ?= 2
 SEED ?=
 MINUTES ?= 3
 
@@ -26,7 +28,7 @@ run: install ## start everything and stay up; options in UP="…"
 	$(BIN)/turnlog up $(UP)
 
 test: check ## check, then the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 faults: install ## kill and stop everything while clients work, then audit; SEED=… MINUTES=…
 	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES)

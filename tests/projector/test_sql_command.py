@@ -58,7 +58,7 @@ async def test_it_answers_with_everything_written_before_it_was_asked(
     ("arguments", "said"),
     [
         (("--data-dir", "/nonexistent"), "no Turnlog runs on /nonexistent"),
-        (("--nats-url", "nats://secret@127.0.0.1:9"), "no Turnlog answers at 127.0.0.1:9"),
+        (("--nats-url", "nats://secret@127.0.0.1:9"), "no Turnlog answers at nats://127.0.0.1:9"),
     ],
 )
 def test_without_a_turnlog_it_says_so_in_one_line(arguments, said):
