@@ -58,7 +58,8 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         """Whether it is for a turn on a conversation's line, of which one runs at a time."""
         try:
             return _decode_target(self.body).conversation is not None
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            # Whoever reads all of it says what is wrong with it.
             return False
 
 

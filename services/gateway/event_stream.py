@@ -17,6 +17,7 @@ HEADERS = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
+REFUSED_LATE = "The turn was refused after it had begun. Please retry."
 _KEEP_ALIVE = b": keep-alive\n\n"
 
 
@@ -61,11 +62,14 @@ class EventStream(Response):
     async def _copy(self, first: Told, send: Send) -> None:
         told: Told | None = first
         try:
-            while told is None or not told.end:
+            while told is None or not (told.end or told.refusal is not None):
                 payload = self._wire(told.payload) if told else _KEEP_ALIVE
                 await send({"type": "http.response.body", "body": payload, "more_body": True})
                 told = await self._listener.told(wait_s=self._patience.keep_alive_s)
             payload = self._wire(told.payload)
+            if told.refusal is not None:
+                # By a process that knew of it too late.
+                payload = stream_events.error(REFUSED_LATE, number=self._listener.number)
         except Overloaded as fault:
             # The turn may well go on: a terminal event would say that it has ended.
             payload = stream_events.error(fault.message, number=self._listener.number)

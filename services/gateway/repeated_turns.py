@@ -15,6 +15,7 @@ from services.gateway.repeats import Repeats
 from services.gateway.turns import Turns
 from services.journal.claimed_turns import ClaimedTurns
 from services.journal.conversations import Conversations
+from services.journal.turn_requests import TurnRequests
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +40,7 @@ class RepeatedTurns:
         self._turns = turns
         self._repeats = repeats
         self._claimed = ClaimedTurns(client, conversations)
+        self._queue = TurnRequests(client)
 
     async def claimed(self, project: str, key: str, asked: TurnRequest) -> Found:
         """What an idempotency key stands for; ``asked``, if that is the first with it.
@@ -82,7 +84,8 @@ class RepeatedTurns:
             return Found(request=asked)
         # If the log does not know it, it still waits on the queue, or never came as far.
         known = replace(asked, response_id=mark.id, conversation_id=mark.conversation_id)
-        return Found(request=known, asked=turn is not None)
+        waits = turn is None and await self._queue.find(project, mark.id) is not None
+        return Found(request=known, asked=turn is not None or waits)
 
 
 def _newest(turn: Turn, state: Conversation) -> bool:

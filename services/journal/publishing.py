@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import msgspec
 from nats.aio.client import Client
 
+from schemas.http.errors import TooLarge
 from services.journal import JournalUnavailable
 from services.journal.patience import patiently
 
@@ -38,6 +39,9 @@ class Ack(msgspec.Struct):
     error: Failure | None = None
 
 
+HEADERS_BYTES = 4096
+"""Room for headers in a message, for which the server's limit holds as well."""
+
 _decode = msgspec.json.Decoder(Ack).decode
 
 
@@ -46,7 +50,8 @@ async def publish(
 ) -> Ack:
     """Send a message whose ``headers`` hold its `MESSAGE_ID` until its outcome is known.
 
-    Raises `JournalUnavailable` when it is not known after ``wait_s`` seconds.
+    Raises `JournalUnavailable` when it is not known after ``wait_s`` seconds, and `TooLarge` for
+    more than the server takes in one message.
     """
     sent = dict(headers)
 
@@ -57,6 +62,8 @@ async def publish(
             raise JournalUnavailable(ack.error.description)
         return ack
 
+    if len(payload) > client.max_payload - HEADERS_BYTES:
+        raise TooLarge("This does not fit into the log.", code="request_too_large")
     return await patiently(once, wait_s=wait_s)
 
 

@@ -54,7 +54,7 @@ def decoded(payload: bytes, conversation_id: str | None) -> TurnRequest | None:
     """The request in a message; none if it is no request, or one for another conversation."""
     try:
         request = turn_requests.decode(payload)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
     if not id_forms.acceptable(request.response_id):
         return None

@@ -1,5 +1,6 @@
 """Who may run a turn: nobody before it is in the log, and nobody while somebody else does."""
 
+from contextlib import suppress
 from typing import ClassVar, Protocol
 
 import msgspec
@@ -20,6 +21,14 @@ from services.responder.telling import BACKGROUND_OPENING
 INTERRUPTED = "The answer was interrupted."
 INTERRUPT_S_MAX = 10.0
 """Seconds in which an interrupt has to find the conversation free."""
+
+
+END_WAIT_S = 2.0
+"""Seconds in which a turn ends whose responder says that it ends it."""
+
+
+class _StillThere(Exception):
+    """A turn that is to end has not."""
 
 
 class TakenElsewhere(Exception):
@@ -108,7 +117,7 @@ class Admission:
         if granted.events:
             return Admitted(state=state, turn=turn, sequence=granted.sequence)
         await self._check_lost(asked, place=place)
-        return await self._taken_over(asked)
+        return await self._taken_over(asked, lost=turn.attempt)
 
     async def _granted(self, asked: Asked, *, place: int, first: bool) -> Granted:
         try:
@@ -149,10 +158,9 @@ class Admission:
         )
         until = clock.monotonic() + INTERRUPT_S_MAX
         while True:
-            in_way = await self._in_way(asked)
+            in_way, own = await self._in_way(asked), asked.request.response_id
             ended_here = None
-            if in_way is not None:
-                own = asked.request.response_id
+            if in_way not in {None, own}:
                 if await self._colleagues.interrupt((asked.project, in_way), by=own):
                     await self._wait_for_end(asked, in_way)
                 else:
@@ -171,27 +179,18 @@ class Admission:
         return None if on_line is None else on_line.id
 
     async def _wait_for_end(self, asked: Asked, response_id: str) -> None:
-        class StillThere(Exception):
-            pass
-
-        async for attempt in stamina.retry_context(
-            on=StillThere, attempts=None, timeout=None, wait_initial=0.005, wait_max=0.1
-        ):
-            with attempt:
-                if await self._in_way(asked) == response_id:
-                    raise StillThere
+        """Return when a turn has ended, or soon: whoever was to end it may be lost meanwhile."""
+        with suppress(_StillThere):
+            async for attempt in stamina.retry_context(
+                on=_StillThere, attempts=None, timeout=END_WAIT_S, wait_initial=0.005, wait_max=0.1
+            ):
+                with attempt:
+                    if await self._in_way(asked) == response_id:
+                        raise _StillThere
 
     async def _check_lost(self, asked: Asked, *, place: int) -> None:
         """Raise unless whoever let the turn begin is lost, so that it is to be taken over."""
         response_id = asked.request.response_id
-        admission = await self._conversations.command_id(
-            asked.project, asked.request.conversation_id, f"{response_id}.requested."
-        )
-        ours = _admission_id(response_id, place)
-        # Admissions of older releases do not name their request.
-        if admission.count(".") == ours.count(".") and not admission.startswith(ours):
-            # The same request came twice: whoever took the other one goes on with it.
-            raise TakenElsewhere(response_id)
         if self._at_work.times(asked.key) > 1:
             raise LeftRunning(response_id)
         with self._at_work.aside(asked.key):
@@ -199,11 +198,21 @@ class Admission:
                 raise LeftRunning(response_id)
         if self._at_work.times(asked.key) > 1:
             raise LeftRunning(response_id)
+        admission = await self._conversations.command_id(
+            asked.project, asked.request.conversation_id, f"{response_id}.requested."
+        )
+        ours = _admission_id(response_id, place)
+        # Admissions of older releases do not name their request.
+        if admission.count(".") == ours.count(".") and not admission.startswith(ours):
+            # The same request came twice: whoever takes the other one goes on with it.
+            raise TakenElsewhere(response_id)
 
-    async def _taken_over(self, asked: Asked) -> Admitted:
+    async def _taken_over(self, asked: Asked, *, lost: int) -> Admitted:
+        """The turn, once its attempt ``lost`` has been superseded by one of ours."""
         loaded = await self._conversations.load(asked.project, asked.request.conversation_id)
         turn = loaded.state.turn_running(asked.request.response_id)
-        if turn is None:
+        if turn is None or turn.attempt != lost:
+            # Somebody else has asked the same, and was faster.
             raise AttemptSuperseded(asked.request.response_id)
         told = await self._kept.told(*asked.key)
         found = Admitted(state=loaded.state, turn=turn, sequence=loaded.sequence, told=told)

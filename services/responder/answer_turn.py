@@ -5,11 +5,9 @@ in between, the request is delivered again and finds in the log how far the turn
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import contextmanager
 
 import msgspec
-import stamina
 
 from schemas.http import checks
 from schemas.http.errors import ApiError, Overloaded
@@ -21,14 +19,14 @@ from services.conversation.history import Item, Turn
 from services.conversation.refusals import AttemptSuperseded, NotCancellable
 from services.conversation.response import render
 from services.conversation.state import Conversation
-from services.journal import JournalUnavailable
-from services.journal.conversations import Conversations, Granted
+from services.journal.conversations import Conversations
 from services.model import Answer, ModelRefused, ModelUnavailable
 from services.model.intake import Intake
 from services.responder.admission import Admission, Admitted, LeftRunning, retold
 from services.responder.ask_model import ModelAsker
 from services.responder.asked import Asked, unstored
 from services.responder.at_work import AtWork
+from services.responder.end_turn import TurnEnd, stored_end
 from services.responder.left_behind import left_behind, remembered
 from services.responder.outcome import (
     End,
@@ -43,8 +41,6 @@ from services.responder.relay import Relay
 from services.responder.running import HandedOver, RunningCalls, Stopped
 from services.responder.telling import Deltas
 
-END_S_MAX = 120.0
-"""Seconds for which the end of a turn is tried to be stored."""
 STOPPING = "The server is stopping. Please retry."
 """What is told of a turn that cannot be handed over."""
 
@@ -92,19 +88,23 @@ class TurnAnswerer:
                 return refusal(refused)
             try:
                 found = await self._admission.admit(asked, place=place, first=first)
-                return await self._answer(asked, found, deltas)
             except AttemptSuperseded:
                 raise
             except ApiError as refused:
-                if not asked.promised:
-                    return refusal(refused)
-                failed = commands.FailTurn(
-                    response_id=request.response_id,
-                    attempt=1,
-                    code="invalid_prompt",
-                    message=refused.message,
-                )
-                return await self._ended_waiting(asked, failed, place=place)
+                return await self._refused(asked, refused, place=place)
+            return await self._answer(asked, found, deltas)
+
+    async def _refused(self, asked: Asked, refused: ApiError, *, place: int) -> Outcome:
+        """The end of a turn that may not begin: in the log, if its asker may look for it there."""
+        if not asked.promised:
+            return refusal(refused)
+        failed = commands.FailTurn(
+            response_id=asked.request.response_id,
+            attempt=1,
+            code="invalid_prompt",
+            message=refused.message,
+        )
+        return await self._ended_waiting(asked, failed, place=place)
 
     async def cancel_waiting(
         self, project: str, request: TurnRequest, *, place: int
@@ -138,8 +138,15 @@ class TurnAnswerer:
             raise LeftRunning(response_id)
         return self._told(asked, turn, Relay(ids.item_id), sequence=granted.sequence)
 
-    async def known(self, project: str, request: TurnRequest) -> bool:
-        """Whether a turn was let begin."""
+    async def may_begin(self, project: str, request: TurnRequest) -> bool:
+        """Whether a turn has not begun, and no other is in its way."""
+        state = (await self._conversations.load(project, request.conversation_id)).state
+        running = state.turn_running(request.response_id)
+        if running is not None or state.turns.get(request.response_id) is not None:
+            return False
+        return state.turn_on_line is None or not request.on_line
+
+    async def _known(self, project: str, request: TurnRequest) -> bool:
         state = (await self._conversations.load(project, request.conversation_id)).state
         running = state.turn_running(request.response_id)
         return running is not None or state.turns.get(request.response_id) is not None
@@ -226,7 +233,7 @@ class TurnAnswerer:
         except ApiError:
             # What has become of the conversation since is no reason to refuse what has begun: the
             # queue, killed, forgets that it has delivered a request.
-            if not first or not await self.known(project, request):
+            if not first or not await self._known(project, request):
                 raise
             return await self._reader.read(project, request, mint, first=False)
 
@@ -240,6 +247,8 @@ class TurnAnswerer:
             return msgspec.structs.replace(failed, given_up=found.given_up)
         faults.point("admitted")
         deltas.attempt = turn.attempt
+        if asked.create.background and asked.create.store:
+            self._calls.let_cancel(asked.key)
         if asked.create.background and not relay.number:
             queued = msgspec.structs.replace(turn, status="queued")
             frame = relay.queued(render(queued, conversation_id=asked.request.conversation_id))
@@ -270,6 +279,9 @@ class TurnAnswerer:
             return failed if told_of else refusal(refused)
         except (ModelUnavailable, msgspec.MsgspecError) as error:
             return await self._fail(asked, turn, relay, told(error))
+        except ApiError as error:
+            # It has begun: whatever it cannot do, it ends in the log.
+            return await self._fail(asked, turn, relay, error.message, code="invalid_prompt")
         if answer.status == "failed":
             return await self._fail(
                 asked,
@@ -328,46 +340,20 @@ class TurnAnswerer:
         self,
         asked: Asked,
         relay: Relay,
-        command: commands.CompleteTurn | commands.FailTurn | commands.CancelTurn,
+        command: TurnEnd,
     ) -> End:
         faults.point("answered")
-        granted = await self._granted(asked, command)
+        granted = await stored_end(
+            self._conversations, asked.project, asked.request.conversation_id, command
+        )
         turn = granted.state.turns.get(command.response_id)
         assert turn is not None
         return self._told(asked, turn, relay, sequence=granted.sequence)
-
-    async def _granted(
-        self,
-        asked: Asked,
-        command: commands.CompleteTurn | commands.FailTurn | commands.CancelTurn,
-    ) -> Granted:
-        """The end in the log; an answer is not given up because the log is away for a while."""
-        grant = partial(
-            self._conversations.grant,
-            asked.project,
-            asked.request.conversation_id,
-            command,
-            command_id=_end_id(command),
-        )
-        with suppress(JournalUnavailable):
-            return await grant()
-        async for attempt in stamina.retry_context(
-            on=JournalUnavailable, attempts=None, timeout=END_S_MAX, wait_max=1.0
-        ):
-            with attempt:
-                return await grant()
-        raise AssertionError("a retry context either returns or raises")
 
     def _told(self, asked: Asked, turn: Turn, relay: Relay, *, sequence: int) -> End:
         conversation_id = asked.request.conversation_id
         streamed = asked.create.stream
         return end_of(turn, relay, conversation_id, sequence=sequence, streamed=streamed)
-
-
-def _end_id(command: commands.CompleteTurn | commands.FailTurn | commands.CancelTurn) -> str:
-    if isinstance(command, commands.CancelTurn):
-        return f"{command.response_id}.cancelled"
-    return f"{command.response_id}.ended.{command.attempt}"
 
 
 def _failed(message: str, turn: Turn, *, code: str = "server_error") -> Answer:

@@ -54,16 +54,18 @@ class Door:
         Twice is safe: a request finds its own claim, and goes on once its turn has begun. Raises
         `JournalUnavailable`.
         """
+        away: Refusal | Repeated | None = None
         if request.request_id is not None:
-            repeated = await self._repeated(project, request.request_id, request)
-            if repeated is not None:
-                return repeated
-        if (late := out_of_time(request)) is not None:
-            state = (await self._conversations.load(project, request.conversation_id)).state
-            known = state.turn_running(request.response_id) or state.turns.get(request.response_id)
-            if known is None:
-                return refusal(late)
-        return None
+            away = await self._repeated(project, request.request_id, request)
+        if away is None and (late := out_of_time(request)) is not None:
+            away = refusal(late)
+        # What has begun goes on, whatever its key has come to stand for.
+        return None if away is not None and await self._begun(project, request) else away
+
+    async def _begun(self, project: str, request: TurnRequest) -> bool:
+        state = (await self._conversations.load(project, request.conversation_id)).state
+        running = state.turn_running(request.response_id)
+        return running is not None or state.turns.get(request.response_id) is not None
 
     async def _repeated(
         self, project: str, key: str, request: TurnRequest
@@ -89,7 +91,7 @@ class Door:
         turn = claimed.turn
         return Repeated(
             response_id=claimed.request.response_id,
-            frees_line=turn is not None and turn.ended_at is not None,
+            frees_line=turn is None or turn.ended_at is not None,
         )
 
     async def _ask(self, project: str, request: TurnRequest) -> None:

@@ -61,7 +61,9 @@ class Outbox:
         headers = {deltas.KIND_HEADER: deltas.EVENTS, deltas.FIRST_HEADER: str(self._first)}
         if self.attempt > 1:
             headers[deltas.ATTEMPT_HEADER] = str(self.attempt)
-        await self._client.publish(self._subject, payload, headers=headers)
+        with suppress(nats.errors.MaxPayloadError):
+            # Who listens hears a gap, and then the end from the log.
+            await self._client.publish(self._subject, payload, headers=headers)
         await faults.point_behind("told", self._client.flush)
 
     async def tell_context(self, context: bytes) -> None:

@@ -28,6 +28,7 @@ class RunningCalls:
     def __init__(self) -> None:
         self._tasks: dict[Key, asyncio.Task[Any]] = {}
         self._reasons: dict[Key, Stopped | HandedOver] = {}
+        self._cancellable: set[Key] = set()
 
     async def run(self, key: Key, call: Coroutine[Any, Any, T]) -> T:
         """What ``call`` returns; raises the reason once it has ended because of `stop`."""
@@ -44,8 +45,15 @@ class RunningCalls:
                 raise
             raise reason from None
 
+    def let_cancel(self, key: Key) -> None:
+        """A client may stop the calls for a response."""
+        self._cancellable.add(key)
+
     def stop(self, key: Key, reason: Stopped | HandedOver) -> bool:
-        """Stop a call, or the one about to be made; false if it is over."""
+        """Stop a call, or the one about to be made; false if it is over, or may not be stopped."""
+        by_client = isinstance(reason, Stopped) and reason.interrupted_by is None
+        if by_client and key not in self._cancellable:
+            return False
         task = self._tasks.get(key)
         if task is not None and task.done():
             return False
@@ -58,3 +66,4 @@ class RunningCalls:
         """No further call is made for a response."""
         self._tasks.pop(key, None)
         self._reasons.pop(key, None)
+        self._cancellable.discard(key)

@@ -1,9 +1,7 @@
 """What becomes of each turn request: worked on, left for later, parked; then acked, then told."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from collections import Counter
 
 import nats.errors
 import structlog
@@ -22,12 +20,13 @@ from services.journal.parked import Parked
 from services.journal.turn_requests import TurnRequests, decoded
 from services.responder.admission import LeftAlone, LeftRunning, TakenElsewhere
 from services.responder.answer_turn import TurnAnswerer
-from services.responder.at_work import Responders
+from services.responder.at_work import Key, Responders
 from services.responder.door import Door, out_of_time
 from services.responder.outbox import Outbox
 from services.responder.outcome import End, Outcome, Repeated, refusal
 from services.responder.running import HandedOver
 from services.responder.settings import ResponderSettings
+from services.responder.taken import Delivered, Found, Taken
 from services.responder.turn_order import TurnOrder
 
 log = structlog.get_logger()
@@ -36,74 +35,6 @@ HEARTBEAT_S = 3.0
 """Time between signs of life for the turns that run; well below the queue's ack wait."""
 REDELIVERY_WAIT_S = 1.0
 """Time before a turn that met a fault of ours is tried again."""
-
-
-class Taken(Protocol):
-    """A request on the queue that is worked on."""
-
-    place: int
-    """Its stream sequence."""
-    first: bool
-    """Whether it was never delivered before, as far as the queue knows."""
-
-    async def done(self) -> None:
-        """Take it off the queue."""
-
-    async def again(self, *, wait_s: float) -> None:
-        """Have it delivered again."""
-
-
-@contextmanager
-def _heard_or_not() -> Iterator[None]:
-    """A queue that does not hear us delivers the request again, which then finds what was done."""
-    try:
-        yield
-    except (nats.errors.Error, JournalUnavailable) as error:
-        log.warning("queue.not_told", error=str(error) or type(error).__name__)
-
-
-class Delivered:
-    """A request that was delivered; it stays ours for as long as signs of life are given."""
-
-    def __init__(self, message: NatsMessage) -> None:
-        """``message`` is not acked yet."""
-        metadata = message.raw_message.metadata
-        self._message = message
-        self.place = metadata.sequence.stream
-        self.first = (metadata.num_delivered or 1) == 1
-
-    async def done(self) -> None:
-        """As the protocol says."""
-        with _heard_or_not():
-            await self._message.ack()
-
-    async def again(self, *, wait_s: float) -> None:
-        """As the protocol says."""
-        with _heard_or_not():
-            await self._message.nack(delay=wait_s)
-
-    async def show_life(self) -> None:
-        """It is still worked on."""
-        await self._message.in_progress()
-
-
-class Found:
-    """A request that was found waiting; a delivery of its own comes sooner or later anyway."""
-
-    first = False
-
-    def __init__(self, queue: TurnRequests, place: int) -> None:
-        """``place`` is its stream sequence."""
-        self._queue = queue
-        self.place = place
-
-    async def done(self) -> None:
-        """As the protocol says."""
-        with _heard_or_not():
-            await self._queue.remove(self.place)
-
-    async def again(self, *, wait_s: float) -> None:
-        """As the protocol says."""
 
 
 class Responder:
@@ -130,6 +61,8 @@ class Responder:
         self._deliveries: set[Delivered] = set()
         self._unstored = 0
         self._stopping = False
+        self._unharmed: Counter[Key] = Counter()
+        """How often a turn that had not begun came to nothing without harm, here."""
 
     async def take(self, message: NatsMessage) -> None:
         """One delivery of a stored turn request, and what waits behind it."""
@@ -219,8 +152,9 @@ class Responder:
             # It has just begun: whoever runs it is asked next.
             log.info("cancel.too_late", response_id=response_id)
         except JournalUnavailable as error:
-            # The asker asks again, or finds that it goes on.
+            # Without an answer the asker is told to ask again.
             log.warning("cancel.delayed", response_id=response_id, error=str(error))
+            return
         await message.respond(b"")
 
     async def show_life(self) -> None:
@@ -230,7 +164,7 @@ class Responder:
             try:
                 for taken in tuple(self._deliveries):
                     await taken.show_life()
-            except nats.errors.Error as error:
+            except Exception as error:  # noqa: BLE001 - without signs of life all turns are lost
                 # The connection comes back, and the next sign of life may still be in time.
                 log.warning("life.not_shown", error=type(error).__name__)
 
@@ -260,14 +194,19 @@ class Responder:
         The request at ``place`` is acked. Whoever still sees it in front waits for us to look once
         it is really gone.
         """
+        gone = 0
         try:
             while not self._stopping:
                 found = await self._order.first(project, conversation_id)
                 if found is None:
                     return
+                if found.place == gone:
+                    return
                 if found.place == place:
                     await self._queue.remove(place)
+                    gone = place
                     continue
+                gone = found.place
                 taken = Found(self._queue, found.place)
                 if not await self._work(project, found.request, taken):
                     return
@@ -320,13 +259,17 @@ class Responder:
             return None
         faults.point("ended")
         logged = isinstance(outcome, End)
-        if not logged:
-            # Of a refusal nothing but these words is left once the request is off the queue.
-            await self._tell(project, request, outbox, outcome, started=started, stored=True)
-        await taken.done()
-        await faults.point_behind("acked", self._client.flush)
-        if logged:
-            await self._tell(project, request, outbox, outcome, started=started, stored=True)
+        try:
+            if not logged:
+                # Of a refusal only these words are left once the request is off the queue.
+                await self._tell(project, request, outbox, outcome, started=started, stored=True)
+            await taken.done()
+            await faults.point_behind("acked", self._client.flush)
+            if logged:
+                await self._tell(project, request, outbox, outcome, started=started, stored=True)
+        except (nats.errors.Error, JournalUnavailable) as error:
+            # It comes again if it was not acked, and whoever listens finds its end in the log.
+            line.warning("turn.untold", error=str(error) or type(error).__name__)
         return outcome
 
     async def _outcome(
@@ -334,17 +277,24 @@ class Responder:
     ) -> Outcome:
         if (turned_away := await self._door.turned_away(project, request)) is not None:
             return turned_away
+        key, attempts, noted = (project, request.response_id), 0, False
         if not taken.first and isinstance(taken, Delivered):
             # A request that ends every process that reads it must not be read for ever.
-            attempts = 0
-            if not await self._answerer.known(project, request):
+            if noted := await self._answerer.may_begin(project, request):
                 attempts = await self._deltas.attempted(project, request.response_id)
-            if attempts > self._settings.turn_attempts_max:
+            if attempts - self._unharmed[key] > self._settings.turn_attempts_max:
                 await self._park_request(project, request, "attempts")
                 return refusal(ServerFault("Too many attempts failed."))
-        return await self._answerer.answer(
-            project, request, outbox, place=taken.place, first=taken.first
-        )
+        try:
+            outcome = await self._answerer.answer(
+                project, request, outbox, place=taken.place, first=taken.first
+            )
+        except (JournalUnavailable, LeftAlone):
+            # That was no fault of the request.
+            self._unharmed[key] += noted
+            raise
+        self._unharmed.pop(key, None)
+        return outcome
 
     async def _park_request(self, project: str, request: TurnRequest, reason: str) -> None:
         subject = subjects.turn_request(project, request.conversation_id)

@@ -75,6 +75,8 @@ class System:
         for beside in self.besides.values():
             if beside.child is not None:
                 beside.child.process.wait(10)
+        # Nobody would wake what stopped itself while we wait for it to serve.
+        self.spare()
         self.running.start()
         self.keep()
 

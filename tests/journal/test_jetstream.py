@@ -8,6 +8,7 @@ import nats.js.errors
 import pytest
 
 from schemas import subjects
+from schemas.http.errors import TooLarge
 from services.journal import JournalUnavailable, keys, streams
 from services.journal.jetstream import JetStreamJournal
 from services.journal.publishing import MESSAGE_ID, NOT_STORED
@@ -83,7 +84,7 @@ class TestJetStreamJournal(JournalContract):
         return written
 
     async def test_a_commit_no_message_can_hold_is_not_stored(self, journal, conversation_id):
-        with pytest.raises(JournalUnavailable):
+        with pytest.raises(TooLarge):
             await journal.append(
                 PROJECT,
                 conversation_id,

@@ -1,0 +1,82 @@
+"""A request that is worked on, and how it came: delivered by the queue, or found on it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import nats.errors
+import structlog
+from faststream.nats import NatsMessage
+
+from services.journal import JournalUnavailable
+from services.journal.turn_requests import TurnRequests
+
+log = structlog.get_logger()
+
+
+class Taken(Protocol):
+    """A request on the queue that is worked on."""
+
+    place: int
+    """Its stream sequence."""
+    first: bool
+    """Whether it was never delivered before, as far as the queue knows."""
+
+    async def done(self) -> None:
+        """Take it off the queue."""
+
+    async def again(self, *, wait_s: float) -> None:
+        """Have it delivered again."""
+
+
+@contextmanager
+def _heard_or_not() -> Iterator[None]:
+    """A queue that does not hear us delivers the request again, which then finds what was done."""
+    try:
+        yield
+    except (nats.errors.Error, JournalUnavailable) as error:
+        log.warning("queue.not_told", error=str(error) or type(error).__name__)
+
+
+class Delivered:
+    """A request that was delivered; it stays ours for as long as signs of life are given."""
+
+    def __init__(self, message: NatsMessage) -> None:
+        """``message`` is not acked yet."""
+        metadata = message.raw_message.metadata
+        self._message = message
+        self.place = metadata.sequence.stream
+        self.first = (metadata.num_delivered or 1) == 1
+
+    async def done(self) -> None:
+        """As the protocol says."""
+        with _heard_or_not():
+            await self._message.ack()
+
+    async def again(self, *, wait_s: float) -> None:
+        """As the protocol says."""
+        with _heard_or_not():
+            await self._message.nack(delay=wait_s)
+
+    async def show_life(self) -> None:
+        """It is still worked on."""
+        await self._message.in_progress()
+
+
+class Found:
+    """A request that was found waiting; a delivery of its own comes sooner or later anyway."""
+
+    first = False
+
+    def __init__(self, queue: TurnRequests, place: int) -> None:
+        """``place`` is its stream sequence."""
+        self._queue = queue
+        self.place = place
+
+    async def done(self) -> None:
+        """As the protocol says."""
+        with _heard_or_not():
+            await self._queue.remove(self.place)
+
+    async def again(self, *, wait_s: float) -> None:
+        """As the protocol says."""
