@@ -33,6 +33,9 @@ log = structlog.get_logger()
 
 HEARTBEAT_S = 3.0
 """Time between signs of life for the turns that run; well below the queue's ack wait."""
+HAND_OVER_WAIT_S = 1.0
+"""Time before a turn is delivered again whose responder stops: it still asks for deliveries itself,
+and would lose it."""
 REDELIVERY_WAIT_S = 1.0
 """Time before a turn that met a fault of ours is tried again."""
 
@@ -75,7 +78,7 @@ class Responder:
             await taken.done()
             return
         if self._stopping:
-            await taken.again(wait_s=0)
+            await taken.again(wait_s=HAND_OVER_WAIT_S)
             return
         self._deliveries.add(taken)
         try:
@@ -247,7 +250,7 @@ class Responder:
             return None
         except HandedOver:
             line.info("turn.handed_over")
-            await taken.again(wait_s=0)
+            await taken.again(wait_s=HAND_OVER_WAIT_S)
             return None
         except JournalUnavailable as error:
             line.warning("turn.delayed", error=str(error))
