@@ -298,3 +298,49 @@ def test_a_turn_nobody_asked_for_is_not_found(two_responders: Running):
             client.responses.retrieve(unknown)
         with pytest.raises(openai.NotFoundError):
             client.responses.cancel(unknown)
+
+
+UNREADABLE = (
+    b'{"response_id":"\xff","conversation_id":"%s","body":{}}',
+    b'{"response_id":"resp_x","conversation_id":"%s","body":' + b"[" * 5000 + b"]" * 5000 + b"}",
+    b'{"response_id":"resp_x","conversation_id":"%s","body":{"conversation":"\xff"}}',
+)
+
+
+@pytest.mark.parametrize("index", range(len(UNREADABLE)))
+def test_a_message_nobody_can_read_keeps_no_turn_waiting(two_responders: Running, index: int):
+    conversation_id = conversation(two_responders)
+    payload = UNREADABLE[index].replace(b"%s", conversation_id.encode())
+
+    async def publish(client: Client) -> None:
+        subject = subjects.turn_request(PROJECT, conversation_id)
+        await client.jetstream().publish(subject, payload)
+
+    two_responders.on_log(publish)
+    asked = queued(two_responders, [(conversation_id, f"behind-{number}") for number in range(3)])
+    until(lambda: ended(two_responders, conversation_id) == asked, wait_s=8)
+    until(lambda: two_responders.turns_waiting() == 0)
+
+
+def test_a_turn_waits_for_a_long_one_however_often_it_is_delivered(two_responders: Running):
+    async def deliver_often(client: Client) -> None:
+        js = client.jetstream()
+        info = await js.consumer_info(subjects.TURN_REQUESTS, subjects.RESPONDER)
+        info.config.ack_wait = 1
+        await js.add_consumer(subjects.TURN_REQUESTS, info.config)
+
+    two_responders.on_log(deliver_often)
+    conversation_id = conversation(two_responders)
+    with two_responders.client() as client, ThreadPoolExecutor(1) as pool:
+        long = pool.submit(
+            client.responses.create,
+            model=MODEL,
+            input="[[delay 12]] long",
+            conversation=conversation_id,
+        )
+        until(lambda: two_responders.received_with("[[delay 12]] long"))
+        asked = queued(two_responders, [(conversation_id, "in the meantime")])
+        first = long.result(30)
+    until(lambda: ended(two_responders, conversation_id) == [first.id, *asked])
+    assert len(two_responders.received_with("[[delay 12]] long")) == 2
+    assert two_responders.turns_waiting() == 0
