@@ -39,9 +39,6 @@ class Ack(msgspec.Struct):
     error: Failure | None = None
 
 
-HEADERS_BYTES = 4096
-"""Room for headers in a message, for which the server's limit holds as well."""
-
 _decode = msgspec.json.Decoder(Ack).decode
 
 
@@ -62,9 +59,15 @@ async def publish(
             raise JournalUnavailable(ack.error.description)
         return ack
 
-    if len(payload) > client.max_payload - HEADERS_BYTES:
+    if len(payload) + _size(sent) > client.max_payload:
         raise TooLarge("This does not fit into the log.", code="request_too_large")
     return await patiently(once, wait_s=wait_s)
+
+
+def _size(headers: Mapping[str, str]) -> int:
+    """Bytes of a header block (NATS ADR-4): the limit of the server holds for all of a message."""
+    lines = sum(len(name) + len(value) + len(": \r\n") for name, value in headers.items())
+    return len("NATS/1.0\r\n\r\n") + lines
 
 
 def _passes(failure: Failure) -> bool:
