@@ -70,6 +70,11 @@ class Turn(msgspec.Struct, kw_only=True):
     lost: str | None = None
 
     @property
+    def waits(self) -> bool:
+        """Whether it is accepted before its place in the conversation is known."""
+        return self.door == "queue" or (self.door == "background" and self.overlap == "queue")
+
+    @property
     def over_at(self) -> float:
         """When its client stopped waiting."""
         return self.ended_at or float("inf")

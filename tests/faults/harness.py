@@ -299,7 +299,9 @@ def _report(
         (turn.ended or {}).get("status") or ("refused" if turn.refusal else "lost")
         for turn in turns
     ]
-    waits = [turn.ended_at - turn.asked_at for turn in turns if turn.ended and turn.ended_at]
+    # What a client missed was looked up when all was over.
+    heard = (turn for turn in turns if turn.ended and turn.ended_at and not turn.lost)
+    waits = [turn.ended_at - turn.asked_at for turn in heard]
     kinds = (f"{turn.door} {end}" for turn, end in zip(turns, ends, strict=True))
     writes = (
         f"{write.kind} {'acked' if write.acked_at else 'refused' if write.refusal else 'lost'}"

@@ -263,6 +263,21 @@ def test_a_swapped_order_is_found():
     assert rules(evidence) == ["order"]
 
 
+@pytest.mark.parametrize(("overlap", "broken"), [("queue", []), ("reject", ["order"])])
+def test_a_turn_in_the_background_may_be_overtaken_while_it_waits(overlap: str, broken: list[str]):
+    evidence = with_log(
+        e.ConversationCreated(),
+        requested("r2", "a-3"),
+        completed("r2"),
+        requested("r1", "a-1"),
+        completed("r1"),
+    )
+    begun = {"door": "background", "overlap": overlap, "ended": None}
+    evidence.turns = [turn("a-1", "r1", 1.0, **begun), turn("a-3", "r2", 3.0)]
+    evidence.writes, evidence.calls = [], Counter({"a-1": 1, "a-3": 1})
+    assert rules(evidence) == broken
+
+
 def queued() -> Evidence:
     evidence = sound()
     evidence.turns = [
@@ -326,6 +341,11 @@ def test_a_stream_that_is_not_whole_is_found():
     assert rules(streaming((1, "msg_1", "H"))) == ["stream"]
     # Two attempts in one stream: the text is that of the second, said under another id.
     assert rules(streaming((1, "msg_0", "H"), (2, "msg_1", "Hi"))) == ["stream"]
+    # The queue was killed meanwhile: words may be lost with it, but none be said that are not so.
+    for text, broken in (("H", []), ("J", ["stream"])):
+        evidence = streaming((1, "msg_1", text))
+        evidence.forgetful = [evidence.turns[0].asked_at]
+        assert rules(evidence) == broken
     twice = streaming((1, "msg_1", "Hi"))
     twice.turns[0].heard.append({**twice.turns[0].heard[-1], "sequence_number": 3})
     assert rules(twice) == ["stream"]
