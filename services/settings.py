@@ -7,9 +7,12 @@ anything connects. Nothing else reads the environment, and there are no configur
 import os
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
+
+from services.conversation.budget import Policy
+from services.conversation.limits import Limits, Models, Tokens
 
 PREFIX = "TURNLOG_"
 
@@ -58,6 +61,27 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
     """Seconds without a byte from the model after which a call has failed."""
 
 
+class WindowSettings(ModelSettings, frozen=True, kw_only=True):
+    """What a process needs that decides how much a model is sent."""
+
+    tokens_budget: Tokens = 100_000
+    """Tokens of a window above which it is compacted; 0: never."""
+    project_budgets: dict[str, Tokens] = {}
+    """The same for single projects: ``project=tokens, project=tokens``."""
+    models: dict[str, Limits] = {}
+    """What models take, where that is not known or not so: ``name=window/output/encoding``, commas
+    between them; ``*`` at the end of a name stands for the rest, and window 0 for no limit."""
+
+    @property
+    def policy(self) -> Policy:
+        """These as the rules ask for them."""
+        return Policy(
+            tokens_budget=self.tokens_budget,
+            project_budgets=self.project_budgets,
+            models=Models(self.models),
+        )
+
+
 def read(kind: type[S], environment: Mapping[str, str] | None = None) -> S:
     """Settings of one process; raises `SettingsError` with every fault in one message."""
     given = os.environ if environment is None else environment
@@ -70,8 +94,8 @@ def read(kind: type[S], environment: Mapping[str, str] | None = None) -> S:
                 faults.append(f"{name}: required")
             continue
         try:
-            values[field.name] = msgspec.convert(given[name], field.type, strict=False)
-        except msgspec.ValidationError as error:
+            values[field.name] = _value(given[name], field.type)
+        except (msgspec.ValidationError, ValueError) as error:
             faults.append(f"{name}: {error}")
     if faults:
         raise SettingsError("; ".join(faults))
@@ -79,6 +103,34 @@ def read(kind: type[S], environment: Mapping[str, str] | None = None) -> S:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         raise SettingsError(str(error)) from error
+
+
+def _value(text: str, kind: Any) -> Any:
+    if get_origin(kind) is dict:
+        return _table(text, get_args(kind)[1])
+    return msgspec.convert(text, kind, strict=False)
+
+
+def _table(text: str, kind: Any) -> dict[str, Any]:
+    """``name=value`` with commas between; slashes between the parts of a value."""
+    found: dict[str, Any] = {}
+    for entry in filter(None, map(str.strip, text.split(","))):
+        name, equals, value = (part.strip() for part in entry.rpartition("="))
+        if not (name and equals and value):
+            raise ValueError(f"'{entry}' is not of the form name=value")
+        if name in found:
+            raise ValueError(f"{name}: named twice")
+        parts = [part.strip() for part in value.split("/")]
+        given = parts if _has_parts(kind) else value
+        try:
+            found[name] = msgspec.convert(given, kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{name}: {error}") from error
+    return found
+
+
+def _has_parts(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def demand(kind: type[S]) -> S:

@@ -5,8 +5,9 @@ from typing import TypeVar
 import msgspec
 
 from schemas.events import Event
+from services.conversation.budget import Policy
 from services.conversation.commands import Command
-from services.conversation.decide import Policy, decide
+from services.conversation.decide import decide
 from services.conversation.refusals import Refused
 from services.conversation.state import Conversation
 from tests.builders import CONVERSATION_ID, after, state_of

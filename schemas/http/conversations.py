@@ -1,13 +1,20 @@
 """Bodies of ``/v1/conversations`` (contract 1.1)."""
 
+import re
+from collections.abc import Mapping
+
 import msgspec
 
 from schemas.http import checks, known
 from schemas.http.checks import Fields
+from schemas.http.errors import Invalid
 from schemas.http.metadata import metadata
 
 ITEMS_MAX = 20
 """Items one call may add (contract 1.1)."""
+BUDGET_KEY = "turnlog.token_budget"
+"""Key of the metadata that holds the budget of one conversation, in tokens; 0: never compacted."""
+_BUDGET = re.compile("[0-9]{1,9}")
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +49,7 @@ def read_create(payload: bytes, *, strict: bool) -> tuple[dict[str, str], list[m
     given = _read(payload, known.CREATE_CONVERSATION, strict=strict)
     items = given.get("items")
     listed = [] if items is None or checks.is_null(items) else _items(items)
-    return metadata(given.get("metadata")), listed
+    return _metadata(given.get("metadata")), listed
 
 
 def read_update(payload: bytes, *, strict: bool) -> dict[str, str]:
@@ -50,7 +57,7 @@ def read_update(payload: bytes, *, strict: bool) -> dict[str, str]:
     given = _read(payload, known.UPDATE_CONVERSATION, strict=strict)
     if "metadata" not in given:
         raise checks.missing("metadata")
-    return metadata(given["metadata"])
+    return _metadata(given["metadata"])
 
 
 def read_items(payload: bytes, *, strict: bool) -> list[msgspec.Raw]:
@@ -59,6 +66,24 @@ def read_items(payload: bytes, *, strict: bool) -> list[msgspec.Raw]:
     if "items" not in given:
         raise checks.missing("items")
     return _items(given["items"])
+
+
+def token_budget(given: Mapping[str, str]) -> int | None:
+    """The budget a conversation was given in its metadata; none if that holds no number."""
+    written = given.get(BUDGET_KEY)
+    return int(written) if written is not None and _BUDGET.fullmatch(written) else None
+
+
+def _metadata(raw: msgspec.Raw | None) -> dict[str, str]:
+    given = metadata(raw)
+    if BUDGET_KEY in given and token_budget(given) is None:
+        raise Invalid(
+            f"Invalid 'metadata.{BUDGET_KEY}': '{checks.told(given[BUDGET_KEY])}'. Expected a "
+            "whole number of tokens below 1000000000, or '0' for none.",
+            param=f"metadata.{BUDGET_KEY}",
+            code="invalid_value",
+        )
+    return given
 
 
 def _read(payload: bytes, names: known.Names, *, strict: bool) -> Fields:

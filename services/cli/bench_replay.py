@@ -24,7 +24,7 @@ from services.cli.bench_report import Figures, Measure
 from services.cli.bench_speaker import texts
 from services.cli.bench_system import program, supervised
 from services.conversation import commands
-from services.conversation.decide import Policy
+from services.conversation.budget import Policy
 from services.conversation.history import Item, item_of
 from services.journal import streams
 from services.journal.conversations import Conversations

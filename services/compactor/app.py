@@ -21,7 +21,6 @@ from services.compactor.answer_compact import CompactAnswerer
 from services.compactor.compact_conversation import ConversationCompactor
 from services.compactor.compact_window import WindowCompactor
 from services.compactor.settings import CompactorSettings
-from services.conversation.decide import Policy
 from services.conversation.refusals import CompactionSuperseded
 from services.journal import JournalUnavailable, connect, streams
 from services.journal.conversations import Conversations
@@ -117,7 +116,7 @@ async def run(settings: CompactorSettings) -> None:
     conversations = Conversations(
         JetStreamJournal(client),
         actor=f"compactor-{ids.unique()}",
-        policy=Policy(tokens_budget=settings.tokens_budget),
+        policy=settings.policy,
         rows_max=settings.cache_rows_max,
     )
     compactor = Compactor(
@@ -126,7 +125,6 @@ async def run(settings: CompactorSettings) -> None:
             model,
             tokenizer,
             sealer,
-            tokens_budget=settings.tokens_budget,
             model_name=settings.compaction_model,
         )
     )
@@ -136,7 +134,7 @@ async def run(settings: CompactorSettings) -> None:
             model,
             Intake(tokenizer, sealer),
             sealer,
-            tokens_budget=settings.tokens_budget,
+            policy=settings.policy,
             model_name=settings.compaction_model,
         )
     )

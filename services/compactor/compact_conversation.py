@@ -6,10 +6,10 @@ import stamina
 from schemas import items
 from services import ids
 from services.conversation import commands
+from services.conversation.budget import last_model
 from services.conversation.compaction import METHOD, plan
 from services.conversation.history import item_of
 from services.conversation.refusals import CompactionSuperseded
-from services.conversation.state import Conversation
 from services.conversation.tokens import TokenCounter
 from services.journal.conversations import Conversations
 from services.model import Model
@@ -39,7 +39,6 @@ class ConversationCompactor:
         counter: TokenCounter,
         sealer: Sealer,
         *,
-        tokens_budget: int,
         model_name: str,
     ) -> None:
         """``model_name`` empty: that of the conversation's last turn."""
@@ -47,7 +46,6 @@ class ConversationCompactor:
         self._model = model
         self._counter = counter
         self._sealer = sealer
-        self._tokens_budget = tokens_budget
         self._model_name = model_name
 
     async def compact(self, project: str, conversation_id: str) -> Compacted:
@@ -68,10 +66,10 @@ class ConversationCompactor:
         state = loaded.state
         if not state.crossed:
             return Compacted(reason="answered")
-        model_name = self._model_name or _last_model(state)
+        model_name = self._model_name or last_model(state)
         if not model_name:
             return Compacted(reason="no_model")
-        planned = plan(state, tokens_budget=self._tokens_budget)
+        planned = plan(state, tokens_budget=state.budget)
         if planned is None:
             return Compacted(reason="nothing_to_cover")
         made = await summarise(
@@ -102,8 +100,3 @@ class ConversationCompactor:
             tokens_after=tokens + planned.tokens_kept,
             sequence=granted.sequence,
         )
-
-
-def _last_model(state: Conversation) -> str:
-    last = next(iter(state.turns.downwards(len(state.turns))), None)
-    return last.model if last else ""

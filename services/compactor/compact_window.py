@@ -11,6 +11,7 @@ from schemas.http.errors import Overloaded
 from schemas.http.responses import CompactedResponse
 from services import clock, ids
 from services.conversation import commands
+from services.conversation.budget import Policy
 from services.conversation.decide import admitted, model_of
 from services.conversation.history import Item, since_summary
 from services.conversation.refusals import PreviousResponseUnknown
@@ -41,7 +42,7 @@ class WindowCompactor:
         intake: Intake,
         sealer: Sealer,
         *,
-        tokens_budget: int,
+        policy: Policy,
         model_name: str,
     ) -> None:
         """``model_name`` serves requests that name none and follow no response."""
@@ -49,7 +50,7 @@ class WindowCompactor:
         self._model = model
         self._intake = intake
         self._sealer = sealer
-        self._tokens_budget = tokens_budget
+        self._policy = policy
         self._model_name = model_name
 
     async def compact(self, project: str, asked: CompactWindow) -> CompactedResponse:
@@ -63,13 +64,15 @@ class WindowCompactor:
         history = admitted(state, question, conversation_id="")
         if asked.previous_response_id is None:
             given = since_summary(given)
-        planned = of_all(Context(history=history, input=given), tokens_budget=self._tokens_budget)
+        model = model_of(state, question)
+        budget = self._policy.of(project).budget(state.metadata, model=model)
+        planned = of_all(Context(history=history, input=given), tokens_budget=budget)
         carried, untold = opened(planned.carried, planned.items, self._sealer)
         made = await summarise(
             self._model,
             untold,
             carried=carried,
-            model_name=model_of(state, question),
+            model_name=model,
             parameters=asked.parameters,
         )
         if not made.text:

@@ -1,13 +1,11 @@
 """Settings of the compactor."""
 
-from services.settings import ModelSettings
+from services.settings import WindowSettings
 
 
-class CompactorSettings(ModelSettings, frozen=True, kw_only=True):
+class CompactorSettings(WindowSettings, frozen=True, kw_only=True):
     """What a window may hold, and who summarises."""
 
-    tokens_budget: int = 100_000
-    """Tokens of a window above which it is compacted; 0: never."""
     compaction_model: str = ""
     """Model that summarises; empty: the one that answered the conversation's last turn."""
     niceness: int = 5

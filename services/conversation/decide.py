@@ -5,14 +5,12 @@ a redelivered message is harmless.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import assert_never
 
-import msgspec
-
 from schemas import events as e
-from services.conversation import budget, window
 from services.conversation import commands as c
+from services.conversation import window
+from services.conversation.budget import Policy, with_crossing
 from services.conversation.compaction import below
 from services.conversation.history import Item, Turn
 from services.conversation.refusals import (
@@ -28,15 +26,9 @@ from services.conversation.refusals import (
     ResponseInFlight,
     ResponseUnknown,
 )
-from services.conversation.state import Conversation, evolve, tokens_after
+from services.conversation.state import Conversation
 from services.conversation.turn_compaction import stored
 from services.conversation.visible import visible, visible_response
-
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits that are settings; ``tokens_budget`` 0 means no budget."""
-
-    tokens_budget: int = 0
 
 
 def decide(
@@ -45,11 +37,11 @@ def decide(
     """Events that grant ``command``; none if it was already granted. Raises `Refused`."""
     match command:
         case c.CreateConversation():
-            return _with_crossing(state, _create(state, command), policy)
+            return with_crossing(state, _create(state, command), policy)
         case c.RequestTurn():
             return _request(state, command, conversation_id)
         case c.StartAttempt() | c.CompleteTurn() | c.FailTurn():
-            return _with_crossing(state, _attempt(state, command), policy)
+            return with_crossing(state, _attempt(state, command), policy)
         case c.CancelTurn():
             return _cancel(state, command)
         case c.DeleteResponse():
@@ -59,7 +51,7 @@ def decide(
         case c.UpdateConversation() | c.DeleteConversation() | c.AddItems() | c.DeleteItem():
             if not visible(state):
                 raise ConversationUnknown(conversation_id)
-            return _with_crossing(state, _edit(state, command), policy)
+            return with_crossing(state, _edit(state, command), policy)
         case _:
             assert_never(command)
 
@@ -340,32 +332,3 @@ def _compact(state: Conversation, command: c.Compact) -> tuple[e.Event, ...]:
             tokens_after=command.tokens_after,
         ),
     )
-
-
-def _with_crossing(
-    state: Conversation, granted: tuple[e.Event, ...], policy: Policy
-) -> tuple[e.Event, ...]:
-    """``granted``, and a crossing of the budget if they cause one: one commit, nothing to lose."""
-    for event in granted:
-        if isinstance(event, e.ItemDeleted) or (
-            isinstance(event, e.TurnCompleted) and len(granted) > 1
-        ):
-            # Its summary went along, and has to be made again; one that was deleted by itself
-            # was undone on purpose.
-            tokens = _tokens_without(state, granted)
-        elif isinstance(event, e.ItemsAdded | e.TurnCompleted):
-            tokens = tokens_after(state, event)
-        else:
-            continue
-        if tokens > state.tokens and budget.crossed(
-            tokens=tokens, budget=policy.tokens_budget, last=state.crossed
-        ):
-            return (*granted, e.BudgetCrossed(tokens=tokens, budget=policy.tokens_budget))
-    return granted
-
-
-def _tokens_without(state: Conversation, granted: tuple[e.Event, ...]) -> int:
-    """Size of the next window after events that let a summary go."""
-    for event in granted:
-        state = evolve(state, event, at=datetime.min.replace(tzinfo=UTC), sequence=0)
-    return state.tokens

@@ -92,10 +92,16 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
         """Whether its events were asked for."""
         return _mode(self.parameters).stream is True
 
+    @property
+    def truncates(self) -> bool:
+        """Whether its window may have been sent without its oldest items."""
+        return _mode(self.parameters).truncation == "auto"
+
 
 class _Mode(msgspec.Struct):
     background: bool | None = False
     stream: bool | None = False
+    truncation: str | None = None
 
 
 _mode = msgspec.json.Decoder(_Mode).decode

@@ -25,8 +25,9 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
 
     ``line`` holds every item that ever joined, ``removed`` the positions that left again. ``turns``
     holds ended turns, ``running`` those in progress. ``crossed`` is the size at which the budget
-    was last found crossed, 0 when a compaction has answered that. ``summarised`` holds the turns
-    off the line whose own summary is in force, each with the length of the line beneath it.
+    was last found crossed, 0 when a compaction has answered that, and ``budget`` which one that
+    was. ``summarised`` holds the turns off the line whose own summary is in force, each with the
+    length of the line beneath it.
     """
 
     exists: bool = False
@@ -43,6 +44,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     summarised: dict[str, int] = {}
     tokens: int = 0
     crossed: int = 0
+    budget: int = 0
 
     @property
     def turn_on_line(self) -> Turn | None:
@@ -156,7 +158,7 @@ def evolve(state: Conversation, event: e.Event, *, at: datetime, sequence: int) 
         case e.ResponseDeleted():
             return change(state, responses_deleted=state.responses_deleted | {event.response_id})
         case e.BudgetCrossed():
-            return change(state, crossed=event.tokens)
+            return change(state, crossed=event.tokens, budget=event.budget)
         case e.ConversationCompacted():
             return _compacted(state, event, sequence=sequence)
         case e.CompactionReverted():
@@ -179,7 +181,10 @@ def tokens_after(state: Conversation, event: e.ItemsAdded | e.TurnCompleted) -> 
     ours = state.tokens + sum(item.tokens for item in turn.input)
     done = event.compaction
     if done is None:
-        return counted_tokens(event.usage) or ours + sum(event.tokens)
+        ours, counted = ours + sum(event.tokens), counted_tokens(event.usage)
+        # A provider has not seen what was left out of the window.
+        seen = counted >= ours or (counted and not turn.truncates)
+        return counted if seen else ours
     sizes = {items.head(raw).id: size for raw, size in zip(event.items, event.tokens, strict=True)}
     sizes.pop(done.item_id, None)
     # With no other output a summary was asked for: the provider has counted what it was made of.

@@ -58,7 +58,7 @@ def context_of(state: Conversation, turn: Turn, history: tuple[Item, ...]) -> Co
 
 def _counted(state: Conversation, response_id: str | None) -> int:
     turn = state.turns.get(response_id) if response_id is not None else None
-    if turn is None or all(item.type == "compaction" for item in turn.output):
+    if turn is None or all(item.type == "compaction" for item in turn.output) or turn.truncates:
         return 0
     return counted_tokens(turn.usage)
 

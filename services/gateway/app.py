@@ -19,7 +19,6 @@ from starlette.types import ASGIApp
 
 from schemas.http.errors import ApiError
 from services import faults, ids, telemetry
-from services.conversation.decide import Policy
 from services.gateway import answers
 from services.gateway.body_reader import BodyReader
 from services.gateway.catalogue import ModelEndpoints
@@ -75,14 +74,15 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
 
 async def build(settings: GatewaySettings, client: Client, model: Model, sealer: Sealer) -> Gateway:
     """The gateway on an open connection."""
-    tokenizer = Tokenizer()
+    policy = settings.policy
+    tokenizer = Tokenizer(policy.models)
     tokenizer.warm_up()
     bytes_max = min(settings.body_bytes_max, client.max_payload - _ENVELOPE_BYTES)
     settings = msgspec.structs.replace(settings, body_bytes_max=bytes_max)
     conversations = Conversations(
         JetStreamJournal(client),
         actor=f"gateway-{ids.unique()}",
-        policy=Policy(tokens_budget=settings.tokens_budget),
+        policy=policy,
         rows_max=settings.cache_rows_max,
     )
     intake = Intake(tokenizer, sealer)

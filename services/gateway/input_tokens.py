@@ -1,21 +1,17 @@
 """``POST /v1/responses/input_tokens``: the size of a turn that is not asked for (contract 5.4)."""
 
-from collections.abc import Iterator
-
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from schemas import ids as id_forms
 from schemas import items as stored_items
 from schemas.http import checks
-from schemas.http.checks import Fields
 from schemas.http.input_tokens import CountInputTokens, InputTokens, read_input_tokens
 from services import ids
 from services.conversation.decide import window_of
 from services.conversation.history import Item, since_summary
 from services.conversation.refusals import PreviousResponseUnknown
-from services.conversation.tokens import TokenCounter
+from services.conversation.tokens import TokenCounter, count_beside
 from services.gateway import answers
 from services.gateway.body_reader import BodyReader
 from services.gateway.identify import project_of
@@ -49,7 +45,7 @@ class InputTokensEndpoint:
         asked = read_input_tokens(payload, strict=self._strict)
         project, conversation_id = project_of(request), _subject(asked)
         loaded = await self._conversations.load(project, conversation_id)
-        items = await self._items(project, conversation_id, asked.input)
+        items = await self._items(project, conversation_id, asked)
         before = window_of(
             loaded.state,
             items,
@@ -60,17 +56,18 @@ class InputTokensEndpoint:
         alone = asked.conversation is None and asked.previous_response_id is None
         shown = since_summary(items) if alone else items
         tokens = sum(item.tokens for item in (*before, *shown))
-        tokens += sum(map(self._counter.count_text, _texts(asked.parameters)))
+        tokens += count_beside(asked.parameters, self._counter.of(asked.model or ""))
         return answers.json(InputTokens(input_tokens=tokens), sequence=loaded.sequence or None)
 
     async def _items(
-        self, project: str, conversation_id: str, given: msgspec.Raw | None
+        self, project: str, conversation_id: str, asked: CountInputTokens
     ) -> tuple[Item, ...]:
+        given, intake = asked.input, self._intake.of(asked.model)
         if given is None:
             return ()
         mint = ids.minting_items(conversation_id)
         if checks.first_byte(given) == b'"':
-            return self._intake.text(given, mint=mint)
+            return intake.text(given, mint=mint)
         values, _ = stored_items.without_trigger(checks.array(given, "input"), "input")
         known = await known_items(
             self._conversations,
@@ -78,7 +75,7 @@ class InputTokensEndpoint:
             stored_items.references(values, "input"),
             conversation_id=conversation_id,
         )
-        return self._intake.array(values, "input", mint=mint, known=known)
+        return intake.array(values, "input", mint=mint, known=known)
 
 
 def _subject(asked: CountInputTokens) -> str:
@@ -91,16 +88,3 @@ def _subject(asked: CountInputTokens) -> str:
     if conversation_id is None:
         raise PreviousResponseUnknown(asked.previous_response_id)
     return conversation_id
-
-
-def _texts(parameters: Fields) -> Iterator[str]:
-    """What a model reads beside items: instructions, and tools and formats as they are written."""
-    if "instructions" in parameters:
-        yield checks.plain(parameters["instructions"])
-    if "tools" in parameters:
-        for tool in checks.array(parameters["tools"], "tools"):
-            yield bytes(tool).decode()
-    if "text" in parameters:
-        form = checks.fields(parameters["text"], "text").get("format")
-        if not checks.is_null(form) and form is not None:
-            yield bytes(form).decode()

@@ -2,10 +2,10 @@
 
 import ipaddress
 
-from services.settings import ModelSettings
+from services.settings import WindowSettings
 
 
-class GatewaySettings(ModelSettings, frozen=True, kw_only=True):
+class GatewaySettings(WindowSettings, frozen=True, kw_only=True):
     """Where it listens, how much it reads, how long it waits."""
 
     host: str = "127.0.0.1"
@@ -30,8 +30,6 @@ class GatewaySettings(ModelSettings, frozen=True, kw_only=True):
     """Whether parameters nobody knows are refused instead of tolerated."""
     websocket_life_s: float = 3600.0
     """Seconds after which a WebSocket is closed, whatever runs on it."""
-    tokens_budget: int = 100_000
-    """Tokens of a window above which it is compacted; 0: never."""
     cache_rows_max: int = 200_000
     """Items and turns kept in memory."""
 

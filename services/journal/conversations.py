@@ -15,8 +15,9 @@ import stamina
 from schemas import envelope
 from schemas.events import Event
 from services import clock
+from services.conversation.budget import Policy
 from services.conversation.commands import Command
-from services.conversation.decide import Policy, decide
+from services.conversation.decide import decide
 from services.conversation.refusals import Refused
 from services.conversation.state import NEW, UNSTORED, Conversation, fold
 from services.journal import Conflict, Journal, JournalUnavailable, Repeated, Stored
@@ -153,16 +154,19 @@ class Conversations:
     ) -> tuple[Loaded, tuple[Event, ...]]:
         if known is not None:
             with contextlib.suppress(Refused):
-                events = self._decide(known, command, conversation_id)
+                events = self._decide(known, command, project, conversation_id)
                 if events:
                     # If this state is old, the append finds out.
                     return known, events
         # Neither a refusal nor a "nothing to do" may rest on an old state.
         base = await self._current(project, conversation_id)
-        return base, self._decide(base, command, conversation_id)
+        return base, self._decide(base, command, project, conversation_id)
 
-    def _decide(self, base: Loaded, command: Command, conversation_id: str) -> tuple[Event, ...]:
-        return decide(base.state, command, conversation_id=conversation_id, policy=self._policy)
+    def _decide(
+        self, base: Loaded, command: Command, project: str, conversation_id: str
+    ) -> tuple[Event, ...]:
+        policy = self._policy.of(project)
+        return decide(base.state, command, conversation_id=conversation_id, policy=policy)
 
     async def _append(
         self,

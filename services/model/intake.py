@@ -22,6 +22,11 @@ class Intake:
         self._counter = counter
         self._sealer = sealer
 
+    def of(self, model: str | None) -> "Intake":
+        """The same for a model, by whose vocabulary items are sized; none: by the usual one."""
+        counter = self._counter if model is None else self._counter.of(model)
+        return self if counter is self._counter else Intake(counter, self._sealer)
+
     def text(
         self, raw: msgspec.Raw, *, mint: Callable[[str], str] = ids.item_id
     ) -> tuple[Item, ...]:

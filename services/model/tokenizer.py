@@ -1,4 +1,17 @@
-"""Sizes of items by the bundled ``o200k_base`` vocabulary: no download, no network."""
+"""Sizes of items by the bundled vocabularies: no download, no network.
+
+Items of a turn are sized by the vocabulary of its model, all others, and those of models nobody
+knows, by ``o200k_base``: a size is stored with its item, whoever is asked later. Where a provider
+counts otherwise:
+
+* It adds formatting, which is not guessed: with OpenAI's chat models about 4 tokens a message, and
+  3 to begin the answer.
+* Images are sized by one rule for all models (`services.model.image_tokens`).
+* A file costs 1,500 tokens, about three pages; only the provider, who opens it, can know.
+* Reasoning that came encrypted costs nothing here.
+
+The first turn's usage corrects all of that at once.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -6,6 +19,9 @@ from functools import cache
 from typing import Any
 
 import msgspec
+
+from services.conversation.limits import USUAL, Encoding, Models
+from services.model.image_tokens import image_tokens
 
 _TEXTS = frozenset(
     {
@@ -46,19 +62,9 @@ tools and formats are defined to be."""
 _UNREAD = frozenset({"annotations", "logprobs"})
 """Fields about a text, which repeat some of it."""
 
-IMAGE_TOKENS = 765
-"""An image, given or made: one of 1024 by 1024 pixels in high detail, 85 and 4 tiles of 170."""
-IMAGE_TOKENS_LOW = 85
-"""An image in low detail."""
 FILE_TOKENS = 1_500
-"""A file of about three pages; only the provider, who opens it, can know."""
-_FLAT = {
-    "input_image": IMAGE_TOKENS,
-    "computer_screenshot": IMAGE_TOKENS,
-    "image_generation_call": IMAGE_TOKENS,
-    "input_file": FILE_TOKENS,
-}
-"""Types of parts and items that cost a model this much, whatever is written in them."""
+_IMAGES = frozenset({"input_image", "computer_screenshot", "image_generation_call"})
+"""Types of parts and items that are an image, whatever else is written in them."""
 
 _SLICE = 50_000
 """Characters encoded at once: the encoder refuses more than 200,000 tokens, and no character is
@@ -69,14 +75,27 @@ _encode = msgspec.json.Encoder().encode
 
 
 @cache
-def _encoding() -> Any:
+def _vocabulary(encoding: Encoding) -> Any:
     import bpe_openai  # noqa: PLC0415 - takes most of a second, which the warm-up thread has
 
-    return bpe_openai.get_encoding("o200k_base")
+    return bpe_openai.get_encoding(encoding)
 
 
 class Tokenizer:
-    """Counts text tokens; formatting tokens are the provider's secret and not guessed."""
+    """Counts text tokens by one vocabulary, and knows the counters by the others."""
+
+    def __init__(self, models: Models | None = None, *, encoding: Encoding = USUAL) -> None:
+        """``models`` says whose vocabulary is which."""
+        self._models = models or Models()
+        self._encoding = encoding
+        self._others: dict[Encoding, Tokenizer] = {encoding: self}
+
+    def of(self, model: str) -> "Tokenizer":
+        """The counter by the vocabulary of a model; loading one takes most of a second."""
+        encoding = self._models.of(model).encoding
+        if encoding not in self._others:
+            self._others[encoding] = Tokenizer(self._models, encoding=encoding)
+        return self._others[encoding]
 
     def count(self, raw: msgspec.Raw) -> int:
         """Tokens of what a model reads of one stored item, at least 1."""
@@ -89,13 +108,15 @@ class Tokenizer:
     def count_text(self, text: str) -> int:
         """Tokens of a text."""
         return sum(
-            len(_encoding().encode_ordinary(text[start : start + _SLICE]))
+            len(_vocabulary(self._encoding).encode_ordinary(text[start : start + _SLICE]))
             for start in range(0, len(text), _SLICE)
         )
 
     def warm_up(self) -> None:
         """Load the vocabulary in the background, so that the first request need not."""
-        threading.Thread(target=_encoding, name="tokenizer", daemon=True).start()
+        threading.Thread(
+            target=_vocabulary, args=(self._encoding,), name="tokenizer", daemon=True
+        ).start()
 
 
 def pieces(value: Any) -> Iterator[str | int]:
@@ -115,7 +136,9 @@ def pieces(value: Any) -> Iterator[str | int]:
             waiting.extend((key, inner) for inner in reversed(current))
         elif isinstance(current, dict):
             kind = current.get("type")
-            if isinstance(kind, str) and kind in _FLAT:
-                yield IMAGE_TOKENS_LOW if current.get("detail") == "low" else _FLAT[kind]
+            if isinstance(kind, str) and kind in _IMAGES:
+                yield image_tokens(current)
+            elif kind == "input_file":
+                yield FILE_TOKENS
             else:
                 waiting.extend(reversed(current.items()))

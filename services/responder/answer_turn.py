@@ -265,7 +265,7 @@ class TurnAnswerer:
             call = self._asker.ask(asked, state, turn, relay, deltas)
             answered = await self._calls.run(asked.key, call)
             answer = answered.answer
-            output = self._intake.output(relay.output(answer))
+            output = self._intake.of(turn.model).output(relay.output(answer))
         except Stopped as stopped:
             return await self._cancel(asked, turn, relay, stopped)
         except HandedOver:

@@ -15,7 +15,6 @@ from nats.js import JetStreamContext
 
 from schemas import queries, subjects
 from services import faults, ids, telemetry
-from services.conversation.decide import Policy
 from services.journal import connect, streams
 from services.journal.conversations import Conversations
 from services.journal.deltas import Deltas
@@ -52,15 +51,16 @@ def _responder(
     settings: ResponderSettings, client: Client, model: Model, sealer: Sealer
 ) -> Responder:
     """The parts of it, put together."""
-    tokenizer = Tokenizer()
+    policy = settings.policy
+    tokenizer = Tokenizer(policy.models)
     tokenizer.warm_up()
     intake = Intake(tokenizer, sealer)
-    summariser = TurnSummariser(model, intake, sealer, tokens_budget=settings.tokens_budget)
+    asker = ModelAsker(model, TurnSummariser(model, intake, sealer), policy, tokenizer)
     name = f"responder-{ids.unique()}"
     conversations = Conversations(
         JetStreamJournal(client),
         actor=name,
-        policy=Policy(tokens_budget=settings.tokens_budget),
+        policy=policy,
         rows_max=settings.cache_rows_max,
     )
     at_work = AtWork()
@@ -73,9 +73,7 @@ def _responder(
         name=name,
         attempts_max=settings.turn_attempts_max,
     )
-    answerer = TurnAnswerer(
-        conversations, ModelAsker(model, summariser), intake, admission, at_work
-    )
+    answerer = TurnAnswerer(conversations, asker, intake, admission, at_work)
     return Responder(client, answerer, responders, Door(client, conversations), settings)
 
 

@@ -9,22 +9,22 @@ import structlog
 
 from schemas.http import checks
 from schemas.http.responses import Usage
+from services.conversation.budget import Policy
 from services.conversation.commands import TurnSummary
 from services.conversation.decide import before_input
 from services.conversation.history import Item, Turn
 from services.conversation.state import Conversation
-from services.conversation.truncation import without_oldest
+from services.conversation.tokens import TokenCounter
 from services.conversation.turn_compaction import context_of
 from services.model import Answer, Call, Model, ModelRefused, ModelUnavailable
 from services.responder.asked import Asked
-from services.responder.compact_in_turn import Made, TurnSummariser
+from services.responder.compact_in_turn import TurnSummariser
+from services.responder.fit_window import TOO_LONG, WindowFitter, truncated
 from services.responder.relay import Relay
 from services.responder.telling import Deltas, Telling
 
 PROGRESS_S = 2.0
 """Time between two events that say a summary is still being made."""
-TOO_LONG = "context_length_exceeded"
-"""Code of a window that a model does not take (contract 1.4)."""
 TRUNCATED_SHARE = 0.25
 """Least share of a window's tokens that is left out at a time."""
 TRUNCATIONS_MAX = 12
@@ -46,10 +46,13 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 class ModelAsker:
     """Asks one model."""
 
-    def __init__(self, model: Model, summariser: TurnSummariser) -> None:
-        """``summariser`` makes windows smaller for turns that ask for it."""
+    def __init__(
+        self, model: Model, summariser: TurnSummariser, policy: Policy, counter: TokenCounter
+    ) -> None:
+        """``policy`` says how long windows may be, which ``summariser`` makes smaller."""
         self._model = model
         self._summariser = summariser
+        self._fitter = WindowFitter(summariser, policy, counter)
 
     async def ask(
         self, asked: Asked, state: Conversation, turn: Turn, relay: Relay, deltas: Deltas
@@ -62,23 +65,32 @@ class ModelAsker:
         telling = Telling(asked, turn, relay, deltas)
         history = before_input(state, on_line=turn.on_line, parent=turn.parent)
         if asked.summarised:
-            made = await self._whole(history, turn, state, telling, relay.mint("cmp"))
+            budget = self._fitter.budget(asked, state, turn)
+            async with _told_meanwhile(telling, item_id := relay.mint("cmp")):
+                made = await self._summariser.whole(
+                    context_of(state, turn, history),
+                    turn,
+                    state,
+                    tokens_budget=budget,
+                    new=item_id,
+                )
+            await telling.compacted(made.item)
             answer = Answer(status="completed", items=(), usage=made.usage, model=turn.model)
             await telling.flush()
             return Answered(answer=answer, summary=made.summary)
-        shorter = await self._shortened(asked, history, turn, state, relay)
-        if shorter is not None:
-            await telling.compacted(shorter.item)
-        window = shorter.window if shorter else (*history, *turn.shown)
-        answer = await self._fitting(asked, turn, window, telling)
-        return Answered(answer=answer, summary=shorter.summary if shorter else None)
+        fitted = await self._fitter.fitted(asked, state, turn, history, mint=relay.mint)
+        if fitted.made is not None:
+            await telling.compacted(fitted.made.item)
+        answer = await self._fitting(asked, turn, fitted.window, telling)
+        return Answered(answer=answer, summary=fitted.made.summary if fitted.made else None)
 
     async def _fitting(
         self, asked: Asked, turn: Turn, window: tuple[Item, ...], telling: Telling
     ) -> Answer:
         """The answer to a window; its oldest items are left out if the turn lets them go.
 
-        How much a model takes is its server's to say: it is asked again with less.
+        How much a model takes is its server's to say, whatever is known of it here: it is asked
+        again with less.
         """
         left = TRUNCATIONS_MAX if asked.create.truncation == "auto" else 0
         while True:
@@ -86,7 +98,8 @@ class ModelAsker:
             try:
                 return await self._answer(call, telling)
             except ModelRefused as refused:
-                shorter = _truncated(window, new=len(turn.shown))
+                tokens = int(sum(item.tokens for item in window) * TRUNCATED_SHARE)
+                shorter = truncated(window, new=len(turn.shown), tokens=tokens)
                 if refused.code != TOO_LONG or not left or shorter is None:
                     raise
                 log.info("turn.truncated", response_id=turn.id, items=len(shorter))
@@ -104,47 +117,6 @@ class ModelAsker:
                     return event
                 await telling.event(event)
         raise ModelUnavailable("The model's answer broke off.")
-
-    async def _shortened(
-        self,
-        asked: Asked,
-        history: tuple[Item, ...],
-        turn: Turn,
-        state: Conversation,
-        relay: Relay,
-    ) -> Made | None:
-        if not asked.create.context_managed:
-            return None
-        return await self._summariser.shortened(
-            context_of(state, turn, history),
-            turn,
-            state,
-            threshold=asked.create.compact_threshold,
-            new=relay.mint("cmp"),
-        )
-
-    async def _whole(
-        self,
-        history: tuple[Item, ...],
-        turn: Turn,
-        state: Conversation,
-        telling: Telling,
-        item_id: str,
-    ) -> Made:
-        async with _told_meanwhile(telling, item_id):
-            made = await self._summariser.whole(
-                context_of(state, turn, history), turn, state, new=item_id
-            )
-        await telling.compacted(made.item)
-        return made
-
-
-def _truncated(window: tuple[Item, ...], *, new: int) -> tuple[Item, ...] | None:
-    """A window with fewer old items; the ``new`` ones at its end stay."""
-    history, added = window[: len(window) - new], window[len(window) - new :]
-    tokens = int(sum(item.tokens for item in window) * TRUNCATED_SHARE)
-    shorter = without_oldest(history, added, tokens=tokens)
-    return None if shorter is None else (*shorter, *added)
 
 
 @asynccontextmanager

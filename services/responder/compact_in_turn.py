@@ -43,22 +43,20 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 class TurnSummariser:
     """Summarises contexts of turns with their own model."""
 
-    def __init__(self, model: Model, intake: Intake, sealer: Sealer, *, tokens_budget: int) -> None:
-        """``tokens_budget`` is the threshold of those who leave it to the server; 0: never."""
+    def __init__(self, model: Model, intake: Intake, sealer: Sealer) -> None:
+        """``model`` answers turns as well."""
         self._model = model
         self._intake = intake
         self._sealer = sealer
-        self._tokens_budget = tokens_budget
 
     async def shortened(
-        self, context: Context, turn: Turn, state: Conversation, *, threshold: int | None, new: str
+        self, context: Context, turn: Turn, state: Conversation, *, threshold: int, new: str
     ) -> Made | None:
         """A smaller context, in an item with the id ``new``; none if it stays as it is.
 
-        ``threshold`` is what the turn asks for, none for the server's own. Never raises for its
+        ``threshold`` is the size above which it is to be smaller; 0: never. Never raises for its
         own sake: the model may still answer what it would not summarise.
         """
-        threshold = self._tokens_budget if threshold is None else threshold
         if not 0 < threshold < context.tokens:
             return None
         line = log.bind(response_id=turn.id, tokens=context.tokens, threshold=threshold)
@@ -81,12 +79,14 @@ class TurnSummariser:
         )
         return made
 
-    async def whole(self, context: Context, turn: Turn, state: Conversation, *, new: str) -> Made:
+    async def whole(
+        self, context: Context, turn: Turn, state: Conversation, *, tokens_budget: int, new: str
+    ) -> Made:
         """All of a context in an item with the id ``new``, which was asked for.
 
         Raises `ModelRefused` or `ModelUnavailable`.
         """
-        planned = of_all(context, tokens_budget=self._tokens_budget)
+        planned = of_all(context, tokens_budget=tokens_budget)
         made = await self._made(planned, turn, state, new=new)
         if made is None:
             raise ModelUnavailable("The model has not summarised what it was sent.")

@@ -6,7 +6,8 @@ from schemas.http import checks
 from schemas.turn_requests import Context
 from services import clock
 from services.conversation import commands
-from services.conversation.decide import Policy, before_input, decide
+from services.conversation.budget import Policy
+from services.conversation.decide import before_input, decide
 from services.conversation.history import Item, Turn
 from services.conversation.state import NEW, UNSTORED, Conversation, fold
 

@@ -38,7 +38,8 @@ class RequestReader:
             # What it was admitted with counts, whatever has become of items it only named.
             input_items = admitted_before.input
         else:
-            input_items = await self._input(project, request, given, mint)
+            intake = self._intake.of(create.model)
+            input_items = await self._input(project, request, given, mint, intake)
         return Asked(
             project=project,
             request=request,
@@ -57,16 +58,17 @@ class RequestReader:
         request: TurnRequest,
         given: msgspec.Raw | Sequence[msgspec.Raw],
         mint: Callable[[str], str],
+        intake: Intake,
     ) -> tuple[Item, ...]:
         if isinstance(given, msgspec.Raw):
-            return self._intake.text(given, mint=mint)
+            return intake.text(given, mint=mint)
         known = await known_items(
             self._conversations,
             project,
             items.references(given, "input"),
             conversation_id=request.conversation_id,
         )
-        return self._intake.array(given, "input", mint=mint, known=known)
+        return intake.array(given, "input", mint=mint, known=known)
 
 
 def _split(given: msgspec.Raw | None) -> tuple[msgspec.Raw | Sequence[msgspec.Raw], bool]:

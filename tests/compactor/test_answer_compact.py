@@ -10,7 +10,7 @@ import pytest
 from schemas.queries import Compact, CompactAnswer
 from services.compactor.answer_compact import CompactAnswerer
 from services.compactor.compact_window import WindowCompactor
-from services.conversation.decide import Policy
+from services.conversation.budget import Policy
 from services.journal.conversations import Conversations
 from services.journal.memory import MemoryJournal
 from services.model.connect import model
@@ -72,7 +72,7 @@ async def answered(url: str, **body: object) -> CompactAnswer:
         summariser,
         Intake(Tokenizer(), SEALER),
         SEALER,
-        tokens_budget=0,
+        policy=Policy(),
         model_name="",
     )
     asking = Asking({"model": "m", "input": "Hello", **body})

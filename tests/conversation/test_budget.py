@@ -2,8 +2,7 @@ import pytest
 
 from schemas import events as e
 from services.conversation import commands as c
-from services.conversation.budget import crossed
-from services.conversation.decide import Policy
+from services.conversation.budget import Policy, crossed
 from tests.builders import (
     added,
     compact,

@@ -4,8 +4,9 @@ from hypothesis import strategies as st
 
 from schemas import events as e
 from services.conversation import commands as c
+from services.conversation.budget import Policy
 from services.conversation.compaction import plan
-from services.conversation.decide import Policy, before_input, decide
+from services.conversation.decide import before_input, decide
 from services.conversation.refusals import (
     CompactionSuperseded,
     DuplicateItem,

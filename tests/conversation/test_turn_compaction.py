@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from schemas import events as e
 from services.conversation import commands as c
+from services.conversation.budget import Policy
 from services.conversation.compaction import plan
-from services.conversation.decide import Policy, before_input, decide
+from services.conversation.decide import before_input, decide
 from services.conversation.history import since_summary
 from services.conversation.refusals import NothingToCompact, Refused, ToolOutputMissing
 from services.conversation.retelling import retold

@@ -8,7 +8,7 @@ import pytest
 
 from schemas import envelope
 from services.conversation import commands as c
-from services.conversation.decide import Policy
+from services.conversation.budget import Policy
 from services.conversation.history import Item
 from services.conversation.refusals import ConversationLocked, ConversationUnknown
 from services.conversation.state import NEW, UNSTORED, evolve

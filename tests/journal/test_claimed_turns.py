@@ -8,7 +8,7 @@ from schemas.http.errors import KeyReused
 from schemas.turn_requests import TurnRequest
 from services import ids
 from services.conversation import commands
-from services.conversation.decide import Policy
+from services.conversation.budget import Policy
 from services.journal.claimed_turns import ClaimedTurns
 from services.journal.conversations import Conversations
 from services.journal.jetstream import JetStreamJournal

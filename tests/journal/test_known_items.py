@@ -1,7 +1,7 @@
 """Items named by their ids: how far they are looked for."""
 
 from services.conversation import commands
-from services.conversation.decide import Policy
+from services.conversation.budget import Policy
 from services.journal.conversations import Conversations
 from services.journal.known_items import known_items
 from services.journal.memory import MemoryJournal

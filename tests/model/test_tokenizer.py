@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.model.tokenizer import FILE_TOKENS, IMAGE_TOKENS, IMAGE_TOKENS_LOW, Tokenizer, pieces
+from services.model.image_tokens import LOW_TOKENS, UNSEEN_TOKENS
+from services.model.tokenizer import FILE_TOKENS, Tokenizer, pieces
 from tests.builders import PROPERTY, call, message, output, raw, reasoning
 from tests.schemas.item_shapes import MINIMAL, STORED, named
 
@@ -51,14 +52,14 @@ def test_what_a_model_reads_of_an_item_is_counted_and_nothing_else():
 
 
 READ = {
-    "message": [["Hello!"], ["What is this?", IMAGE_TOKENS, FILE_TOKENS], ["Be terse."]],
+    "message": [["Hello!"], ["What is this?", UNSEEN_TOKENS, FILE_TOKENS], ["Be terse."]],
     "function_call": [['{"city":"Oslo"}', "get_weather"]],
     "function_call_output": [['{"temp_c":4}'], ["4 degrees"]],
     "file_search_call": [["refund policy"]],
     "web_search_call": [['{"type":"search","query":"oslo weather","queries":["oslo weather"]}']],
-    "image_generation_call": [[IMAGE_TOKENS]],
+    "image_generation_call": [[UNSEEN_TOKENS]],
     "computer_call": [['{"type":"click","button":"left","x":10,"y":20}']],
-    "computer_call_output": [[IMAGE_TOKENS]],
+    "computer_call_output": [[UNSEEN_TOKENS]],
     "tool_search_call": [['{"query":"crm"}']],
     "tool_search_output": [["[]"]],
     "additional_tools": [["[]"]],
@@ -117,8 +118,8 @@ def test_an_image_costs_the_same_whatever_its_bytes():
         part = {"type": "input_image", "image_url": "data:image/png;base64," + "QUJD" * 10_000}
         return TOKENIZER.count(raw({"content": [{**part, **fields}]}))
 
-    assert costs() == costs(detail="high") == costs(detail="auto") == IMAGE_TOKENS
-    assert costs(detail="low") == IMAGE_TOKENS_LOW
+    assert costs() == costs(detail="high") == costs(detail="auto") == UNSEEN_TOKENS
+    assert costs(detail="low") == LOW_TOKENS
 
 
 def test_a_file_costs_the_same_whatever_its_bytes():

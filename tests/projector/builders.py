@@ -9,7 +9,8 @@ from nats.js import JetStreamContext
 from schemas import envelope, subjects
 from schemas import events as e
 from services.conversation import commands as c
-from services.conversation.decide import Policy, decide
+from services.conversation.budget import Policy
+from services.conversation.decide import decide
 from services.conversation.refusals import Refused
 from services.conversation.state import NEW, Conversation, evolve
 from services.projector.database import Database

@@ -1,14 +1,18 @@
 """Turns answered on a log in memory, by the only responder there is."""
 
+from services.conversation.budget import Policy
 from services.journal.conversations import Conversations
 from services.model import Model
 from services.model.intake import Intake
+from services.model.tokenizer import Tokenizer
 from services.responder.admission import Admission
 from services.responder.answer_turn import TurnAnswerer
 from services.responder.ask_model import ModelAsker
 from services.responder.at_work import AtWork, Key
 from services.responder.compact_in_turn import TurnSummariser
 from services.sealing import Sealer
+
+NO_LIMITS = Policy()
 
 
 class Alone:
@@ -42,11 +46,13 @@ def answerer(
     sealer: Sealer,
     *,
     attempts_max: int = 5,
+    policy: Policy = NO_LIMITS,
 ) -> TurnAnswerer:
     """An answerer that asks the model ``called``."""
     at_work, alone = AtWork(), Alone()
     admission = Admission(
         conversations, alone, at_work, alone, name="responder", attempts_max=attempts_max
     )
-    asker = ModelAsker(called, TurnSummariser(called, intake, sealer, tokens_budget=0))
+    summariser = TurnSummariser(called, intake, sealer)
+    asker = ModelAsker(called, summariser, policy, Tokenizer(policy.models))
     return TurnAnswerer(conversations, asker, intake, admission, at_work)

@@ -9,7 +9,7 @@ import pytest
 
 from schemas.turn_requests import TurnRequest
 from services import ids
-from services.conversation.decide import Policy
+from services.conversation.budget import Policy
 from services.journal.conversations import Conversations
 from services.journal.memory import MemoryJournal
 from services.model.connect import model

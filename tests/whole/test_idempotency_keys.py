@@ -14,7 +14,7 @@ from openai import OpenAI
 from schemas import claims, deltas, subjects
 from schemas.claims import Claim
 from services import ids
-from services.conversation.decide import Policy
+from services.conversation.budget import Policy
 from services.gateway.listener import Kept, Listener, Told
 from services.journal.claims import Claims
 from services.journal.conversations import Conversations

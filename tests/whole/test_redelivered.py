@@ -12,7 +12,7 @@ from nats.aio.client import Client
 
 from schemas import subjects
 from services.conversation import commands
-from services.conversation.decide import Policy
+from services.conversation.budget import Policy
 from services.journal import streams
 from services.journal.conversations import Conversations
 from services.journal.jetstream import JetStreamJournal
