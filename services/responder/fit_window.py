@@ -6,7 +6,7 @@ be; a client's own array is the client's to shorten. What nothing helps is refus
 is called.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
@@ -78,7 +78,7 @@ class WindowFitter:
         size = context.tokens
         if made is not None:
             # No provider has seen this window yet.
-            size = sum(item.tokens for item in made.window)
+            size = _size(made.window)
             beside = count_beside(asked.create.parameters, self._counter.of(turn.model))
             room = room_within(asked.create.parameters, limits, beside=beside)
         return _within(room, whole, size=size, asked=asked, turn=turn)
@@ -100,6 +100,9 @@ class WindowFitter:
     ) -> int:
         """The size a context is to be compacted to; 0: it stays as it is."""
         create, budget = asked.create, self.budget(asked, state, turn)
+        if room and context.history and _size(context.input) > room.items_most:
+            # Whatever becomes of the history, this is too long.
+            return 0
         most = max(0, room.items) if room else context.tokens
         if create.context_managed:
             wanted = create.compact_threshold or budget
@@ -114,9 +117,9 @@ def _within(room: Room, whole: Fitted, *, size: int, asked: Asked, turn: Turn) -
     if size > room.items and asked.create.truncation == "auto":
         shorter = truncated(whole.window, new=len(turn.shown), tokens=size - room.items)
         if shorter is not None:
-            left = sum(item.tokens for item in shorter)
+            left = _size(shorter)
             # The provider's count of the whole may be more than ours, or less.
-            size = min(left, size - sum(item.tokens for item in whole.window) + left)
+            size = min(left, size - _size(whole.window) + left)
             log.info("turn.truncated", response_id=turn.id, items=len(shorter), tokens=left)
             whole = Fitted(window=shorter, made=whole.made)
     if size > room.items_most:
@@ -130,6 +133,10 @@ def truncated(window: tuple[Item, ...], *, new: int, tokens: int) -> tuple[Item,
     behind = max(0, len(window) - new)
     shorter = without_oldest(window[:behind], window[behind:], tokens=tokens)
     return None if shorter is None else (*shorter, *window[behind:])
+
+
+def _size(items: Sequence[Item]) -> int:
+    return sum(item.tokens for item in items)
 
 
 def too_long() -> ModelRefused:

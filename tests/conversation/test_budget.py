@@ -3,6 +3,7 @@ import pytest
 from schemas import events as e
 from services.conversation import commands as c
 from services.conversation.budget import Policy, crossed
+from services.conversation.limits import Limits, Models
 from tests.builders import (
     added,
     compact,
@@ -124,3 +125,95 @@ def test_a_compaction_answers_the_crossing_so_that_the_next_one_is_told():
     assert (state.state.crossed, state.state.tokens) == (0, 2)
     again = message("msg_2", tokens=99)
     state.when(c.AddItems(items=(again,))).then(added(again), over(101))
+
+
+# Whose budget
+
+
+def budgeted(tokens):
+    return {"turnlog.token_budget": str(tokens)}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "project", "expected"),
+    [
+        ({}, "default", 100),
+        ({}, "acme", 70),
+        ({}, "free", 0),
+        (budgeted(500), "acme", 500),
+        (budgeted(20), "default", 20),
+        (budgeted(0), "acme", 0),
+        ({"turnlog.token_budget": "many"}, "acme", 70),
+    ],
+)
+def test_the_most_specific_budget_counts(metadata, project, expected):
+    policy = Policy(tokens_budget=100, project_budgets={"acme": 70, "free": 0})
+    assert policy.of(project).budget(metadata, model="") == expected
+
+
+def test_no_budget_is_more_than_the_model_keeps():
+    policy = Policy(tokens_budget=100, models=Models({"small": Limits(80)}))
+    assert policy.budget({}, model="small") == 60
+    assert policy.budget(budgeted(1_000), model="small-2026-01-01") == 60
+    assert policy.budget(budgeted(0), model="small") == 0
+    assert policy.budget({}, model="large") == 100
+
+
+def test_a_conversation_crosses_its_own_budget_and_says_which():
+    history = given(created(**budgeted(30))).under(BUDGET)
+    item = message("msg_1", tokens=31)
+    done = history.when(c.AddItems(items=(item,))).then(
+        added(item), e.BudgetCrossed(tokens=31, budget=30)
+    )
+    assert (done.state.crossed, done.state.budget) == (31, 30)
+    never = given(created(**budgeted(0))).under(BUDGET)
+    never.when(c.AddItems(items=(BIG,))).then(added(BIG))
+
+
+def test_a_conversation_created_over_its_own_budget_says_so_in_its_commit():
+    item = message("msg_1", tokens=31)
+    command = c.CreateConversation(metadata=budgeted(30), items=(item,))
+    given().under(BUDGET).when(command).then(
+        created(**budgeted(30)), added(item), e.BudgetCrossed(tokens=31, budget=30)
+    )
+
+
+def test_a_turn_crosses_the_budget_its_model_can_keep():
+    policy = Policy(tokens_budget=1_000, models=Models({"simulator": Limits(80)}))
+    asked = requested("resp_1", message("msg_1"))
+    history = given(created(), asked).under(policy)
+    history.when(complete("resp_1", said("msg_2"), total=61)).then(
+        completed("resp_1", said("msg_2"), total=61), e.BudgetCrossed(tokens=61, budget=60)
+    )
+
+
+def test_a_budget_made_smaller_than_the_window_is_crossed_by_that():
+    history = given(created(), added(message("msg_1", tokens=90))).under(BUDGET)
+    update = c.UpdateConversation(metadata=budgeted(50))
+    history.when(update).then(
+        e.ConversationUpdated(metadata=budgeted(50)), e.BudgetCrossed(tokens=90, budget=50)
+    )
+    crossed_before = given(created(), added(BIG), over(101)).under(BUDGET)
+    crossed_before.when(update).then(
+        e.ConversationUpdated(metadata=budgeted(50)), e.BudgetCrossed(tokens=101, budget=50)
+    )
+
+
+@pytest.mark.parametrize("metadata", [budgeted(95), budgeted(200), budgeted(0), {"topic": "x"}])
+def test_no_other_change_of_metadata_crosses_anything(metadata):
+    history = given(created(), added(message("msg_1", tokens=90))).under(BUDGET)
+    update = c.UpdateConversation(metadata=metadata)
+    history.when(update).then(e.ConversationUpdated(metadata=metadata))
+    over_it = given(created(**budgeted(50)), added(message("msg_1", tokens=90)))
+    over_it.under(BUDGET).when(update).then(e.ConversationUpdated(metadata=metadata))
+
+
+def test_a_count_of_a_truncated_window_is_not_that_of_the_whole():
+    def after(parameters):
+        asked = requested("resp_1", message("msg_2", tokens=10), parameters=parameters)
+        history = given(created(), added(message("msg_1", tokens=90)), asked)
+        done = complete("resp_1", said("msg_3", tokens=5), total=40)
+        return history.when(done).then(completed("resp_1", said("msg_3", tokens=5), total=40)).state
+
+    assert after(b"{}").tokens == 40
+    assert after(b'{"truncation":"auto"}').tokens == 105
