@@ -60,10 +60,8 @@ def _counted_before(state: Conversation, turn: Turn) -> Turn | None:
     if not turn.on_line:
         before = state.turns.get(turn.parent or "")
         return before if before and not before.truncates and counted_tokens(before.usage) else None
-    newest = len(state.turns) - 1
-    joined = (each for each in state.turns.downwards(newest) if each.joined)
-    last = next(joined, None)
-    return last if last and counted_tokens(last.usage) else None
+    newest_first = state.turns.downwards(len(state.turns) - 1)
+    return next((each for each in newest_first if each.joined and counted_tokens(each.usage)), None)
 
 
 def _output_max(parameters: Fields) -> int | None:
