@@ -19,6 +19,7 @@ KEYS = "turnlog_keys"
 KEYS_STREAM = f"KV_{KEYS}"
 """The stream NATS makes of that bucket."""
 
+ALL_CONTENT_KEYS = f"$KV.{KEYS}.content.*"
 ALL_CONVERSATIONS = "conversation.>"
 ALL_TURN_REQUESTS = "turn_request.>"
 ALL_UNSTORED_TURN_REQUESTS = "turn_request_unstored.*"
@@ -129,9 +130,19 @@ def repeat(project: str, digest: str) -> str:
     return f"repeat.{project}.{digest}"
 
 
-def key(name: str) -> str:
+def content_key_name(number: int) -> str:
+    """Name of a content key in its bucket."""
+    return f"content.{number}"
+
+
+def content_key(number: int) -> str:
     """Subject of a content key in the stream of their bucket."""
-    return f"$KV.{KEYS}.{name}"
+    return f"$KV.{KEYS}.{content_key_name(number)}"
+
+
+def content_key_number(subject: str) -> int:
+    """Number of the key of a `content_key` subject."""
+    return int(subject.rpartition(".")[2])
 
 
 def claim(project: str, key_digest: str) -> str:

@@ -9,6 +9,8 @@ COMMANDS = {
     "demo": ("services.cli.demo:demo", "Run the quickstart on real parts: no key, no network."),
     "bench": ("services.cli.bench:bench", "Measure turns, items and replay."),
     "events": ("services.cli.events:events", "Print the story of one conversation."),
+    "window": ("services.cli.window:window", "Print what the model would be sent next."),
+    "content-keys": ("services.cli.content_keys:content_keys", "See and change the seal."),
     "parked": ("services.cli.parked:parked", "See what failed for good; try it again."),
     "sql": ("services.cli.sql:sql", "Ask the views a read-only question."),
     "gateway": ("services.cli.processes:gateway", "Run the HTTP door."),

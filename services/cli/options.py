@@ -102,13 +102,14 @@ tokens_budget = setting(
     kind=click.IntRange(min=0),
 )
 strict = switch("strict", "Refuse parameters nobody knows, which are tolerated otherwise.")
+model_api = setting(
+    "model_api",
+    "Which API of the model is used.",
+    kind=click.Choice(["responses", "chat"]),
+    default="responses",
+)
 model = together(
     setting("model_url", "OpenAI-compatible server, with its /v1.", default="OpenAI's own"),
     setting("model_key", "Key for the model; the variable keeps it out of process lists."),
-    setting(
-        "model_api",
-        "Which API of the model is used.",
-        kind=click.Choice(["responses", "chat"]),
-        default="responses",
-    ),
+    model_api,
 )

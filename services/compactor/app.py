@@ -25,12 +25,11 @@ from services.conversation.refusals import CompactionSuperseded
 from services.journal import JournalUnavailable, connect, streams
 from services.journal.conversations import Conversations
 from services.journal.jetstream import JetStreamJournal
-from services.journal.keys import content_key
+from services.journal.keys import ContentKeys
 from services.model import ModelRefused, ModelUnavailable
 from services.model.connect import model as connect_model
 from services.model.intake import Intake
 from services.model.tokenizer import Tokenizer
-from services.sealing import Sealer, fresh_key
 from services.settings import demand
 
 log = structlog.get_logger()
@@ -109,7 +108,7 @@ async def run(settings: CompactorSettings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     client = await connect.connect(settings.nats_url, name="compactor")
     await streams.declare(client, chosen=settings)
-    sealer = Sealer(await content_key(client, fresh_key()))
+    sealer = await ContentKeys(client).sealer()
     model = connect_model(settings, sealer)
     tokenizer = Tokenizer()
     tokenizer.warm_up()

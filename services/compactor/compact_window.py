@@ -115,7 +115,7 @@ class WindowCompactor:
             items.references(values, "input"),
             conversation_id=place or ids.conversation_id(),
         )
-        return self._intake.array(values, "input", known=known)
+        return await self._intake.take(values, "input", known=known)
 
     def _question(self, asked: CompactWindow, given: tuple[Item, ...]) -> commands.RequestTurn:
         """What a turn would be asked with that wants nothing but this summary."""

@@ -166,16 +166,24 @@ def window_of(
     parent: str | None,
 ) -> tuple[Item, ...]:
     """The window ``items`` would be sent behind, whether or not a turn runs; raises `Refused`."""
+    before = next_window(state, conversation_id=conversation_id, on_line=on_line, parent=parent)
+    if on_line:
+        _refuse_duplicates(state, items)
+    window.check(before, items)
+    return before
+
+
+def next_window(
+    state: Conversation, *, conversation_id: str, on_line: bool, parent: str | None
+) -> tuple[Item, ...]:
+    """The window the next turn would start from, whatever its input is; raises `Refused`."""
     if on_line:
         if not visible(state):
             raise ConversationUnknown(conversation_id)
-        _refuse_duplicates(state, items)
     elif parent is not None and visible_response(state, parent) is None:
         running = state.turn_running(parent) is not None
         raise PreviousResponseUnknown(parent, running=running)
-    before = before_input(state, on_line=on_line, parent=parent)
-    window.check(before, items)
-    return before
+    return before_input(state, on_line=on_line, parent=parent)
 
 
 def model_of(state: Conversation, command: c.RequestTurn) -> str:

@@ -40,13 +40,13 @@ from services.gateway.websocket import WebSocketEndpoint
 from services.journal import JournalUnavailable, connect, streams
 from services.journal.conversations import Conversations
 from services.journal.jetstream import JetStreamJournal
-from services.journal.keys import content_key
+from services.journal.keys import ContentKeys
 from services.journal.turn_requests import TurnRequests
 from services.model import Model
 from services.model.connect import model as connect_model
 from services.model.intake import Intake
 from services.model.tokenizer import Tokenizer
-from services.sealing import Sealer, fresh_key
+from services.sealing import Sealer
 from services.settings import demand
 
 log = structlog.get_logger()
@@ -184,7 +184,7 @@ async def opened(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     """The application with its connections, for as long as it is needed."""
     client = await connect.connect(settings.nats_url, name="gateway")
     await streams.declare(client, chosen=settings)
-    sealer = Sealer(await content_key(client, fresh_key()))
+    sealer = await ContentKeys(client).sealer()
     model = connect_model(settings, sealer)
     try:
         yield await build(settings, client, model, sealer)

@@ -188,7 +188,7 @@ class ConversationEndpoints:
         """Stored forms of what was sent; what is only named is looked up."""
         named = stored_items.references(raws, "items")
         project = project_of(request)
-        return self._intake.array(
+        return await self._intake.take(
             raws,
             "items",
             mint=ids.minting_items(conversation_id),

@@ -75,7 +75,7 @@ class InputTokensEndpoint:
             stored_items.references(values, "input"),
             conversation_id=conversation_id,
         )
-        return intake.array(values, "input", mint=mint, known=known)
+        return await intake.take(values, "input", mint=mint, known=known)
 
 
 def _subject(asked: CountInputTokens) -> str:

@@ -13,7 +13,6 @@ from services.model import (
     ModelRefused,
     ModelUnavailable,
     chat_parameters,
-    messages,
     rendering,
 )
 from services.model.chat_answer import ChatAnswer
@@ -38,7 +37,9 @@ class ChatEndpoint:
 
     async def complete(self, call: Call) -> Answer:
         """As the protocol says."""
-        payload = await self._upstream.post("/chat/completions", self._body(call, stream=False))
+        payload = await self._upstream.post(
+            "/chat/completions", await self._body(call, stream=False)
+        )
         try:
             body = _decode(payload)
             if error := body.get("error"):
@@ -60,7 +61,7 @@ class ChatEndpoint:
         telling = ChatAnswer()
         used: dict[str, Any] | None = None
         model, finished = call.model, None
-        body = self._body(call, stream=True)
+        body = await self._body(call, stream=True)
         async with aclosing(self._upstream.stream("/chat/completions", body)) as chunks:
             async for data in chunks:
                 try:
@@ -101,15 +102,13 @@ class ChatEndpoint:
         """As the protocol says."""
         await self._upstream.aclose()
 
-    def _body(self, call: Call, *, stream: bool) -> bytes:
-        instructions = call.parameters.get("instructions")
-        sent = rendering.window(call.items, self._sealer)
+    async def _body(self, call: Call, *, stream: bool) -> bytes:
+        given = call.parameters.get("instructions")
+        instructions = _decode(given) if given else None
         try:
             body: dict[str, object] = {
                 "model": call.model,
-                "messages": messages.messages(
-                    sent, _decode(instructions) if instructions else None
-                ),
+                "messages": await rendering.as_messages(call.items, self._sealer, instructions),
                 **chat_parameters.parameters(call.parameters),
             }
         except (KeyError, TypeError, AttributeError) as error:

@@ -75,22 +75,22 @@ class ResponsesEndpoint:
 
     async def complete(self, call: Call) -> Answer:
         """As the protocol says."""
-        answer = await self._upstream.post("/responses", self._body(call, stream=False))
+        answer = await self._upstream.post("/responses", await self._body(call, stream=False))
         try:
             response = _response(answer)
             if response.output is None and response.status != "failed":
                 raise ModelUnavailable("The model's answer has no output.")
-            return _answer(response, call)
+            return _answer(response, call, self._sealer)
         except UNREADABLE as error:
             raise decode_error(error) from error
 
     async def stream(self, call: Call) -> AsyncGenerator[Fields | Answer]:
         """As the protocol says."""
         dropped: Counter[str] = Counter()
-        body = self._body(call, stream=True)
+        body = await self._body(call, stream=True)
         async with aclosing(self._upstream.stream("/responses", body)) as events:
             async for data in events:
-                event = _read(data, call)
+                event = _read(data, call, self._sealer)
                 if isinstance(event, dict):
                     yield event
                 elif isinstance(event, Answer):
@@ -117,11 +117,10 @@ class ResponsesEndpoint:
         """As the protocol says."""
         await self._upstream.aclose()
 
-    def _body(self, call: Call, *, stream: bool) -> bytes:
-        sent = rendering.window(call.items, self._sealer)
+    async def _body(self, call: Call, *, stream: bool) -> bytes:
         body: dict[str, object] = {
             "model": call.model,
-            "input": [item.raw for item in sent],
+            "input": await rendering.as_input(call.items, self._sealer),
             **rendering.parameters(call.parameters),
             "store": False,
             "stream": stream,
@@ -129,15 +128,17 @@ class ResponsesEndpoint:
         return _encode(body)
 
 
-def _read(data: str, call: Call) -> Fields | Answer | Beginning | Dropped:
+def _read(data: str, call: Call, sealer: Sealer) -> Fields | Answer | Beginning | Dropped:
     """One event of a stream; the one that ends it as the answer."""
     try:
         event = upstream_events.read(data)
         match event:
             case dict():
+                if "item" in event:
+                    event["item"] = rendering.as_kept(event["item"], sealer)
                 return event
             case End():
-                return _answer(_response(event.response), call)
+                return _answer(_response(event.response), call, sealer)
             case Failure():
                 message = event.message or "The model reported an error."
                 return failed(call, code=event.code, message=message)
@@ -147,7 +148,7 @@ def _read(data: str, call: Call) -> Fields | Answer | Beginning | Dropped:
         raise decode_error(error) from error
 
 
-def _answer(response: _Response, call: Call) -> Answer:
+def _answer(response: _Response, call: Call, sealer: Sealer) -> Answer:
     details = response.incomplete_details
     status, error = response.status, response.error or _Error()
     if status == "cancelled":
@@ -158,7 +159,9 @@ def _answer(response: _Response, call: Call) -> Answer:
     answered = status in {"completed", "incomplete"}
     return Answer(
         status=status if answered else "failed",
-        items=tuple(upstream_events.item(raw) for raw in response.output or ()),
+        items=tuple(
+            rendering.as_kept(upstream_events.item(raw), sealer) for raw in response.output or ()
+        ),
         usage=msgspec.Raw(_encode(_counted(response.usage or _Usage()))),
         model=response.model or call.model,
         reason=details.reason if details else None,

@@ -48,6 +48,18 @@ class Intake:
         stored = items.from_array(values, param, mint=mint, accept=self._accept, known=known)
         return tuple(self._item(raw) for raw in stored)
 
+    async def take(
+        self,
+        values: Iterable[msgspec.Raw],
+        param: str,
+        *,
+        known: Mapping[str, msgspec.Raw] = _NONE,
+        mint: Callable[[str], str] = ids.item_id,
+    ) -> tuple[Item, ...]:
+        """As `array`, under content keys that were made only now as well."""
+        given = tuple(values)
+        return await self._sealer.opening(lambda: self.array(given, param, known=known, mint=mint))
+
     def output(self, raws: Iterable[msgspec.Raw]) -> tuple[Item, ...]:
         """Items a model wrote, which already carry our ids."""
         return tuple(self._item(raw) for raw in raws)
@@ -66,7 +78,7 @@ class Intake:
 
     def _accept(self, blob: str, item_id: str) -> None:
         try:
-            self._sealer.open(blob)
+            self._sealer.check(blob)
         except Unreadable as error:
             raise Invalid(
                 f"The encrypted content for item {item_id} could not be verified. Reason: {error}.",

@@ -6,6 +6,7 @@ answer came about, and the answer stands after them. Parts of a message are not:
 that chat cannot be given is refused.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ _ROLES = {"developer": "system"}
 """Roles by another name: servers that only speak chat know no developer."""
 
 
-def messages(items: tuple[Item, ...], instructions: str | None) -> list[dict[str, Any]]:
+def messages(items: Sequence[Item], instructions: str | None) -> list[dict[str, Any]]:
     """Chat messages of a window; adjacent tool calls share one assistant message.
 
     The chat API wants the outputs of calls right behind them, wherever they stand in the window.

@@ -19,7 +19,7 @@ from services.journal import connect, streams
 from services.journal.conversations import Conversations
 from services.journal.deltas import Deltas
 from services.journal.jetstream import JetStreamJournal
-from services.journal.keys import content_key
+from services.journal.keys import ContentKeys
 from services.model import Model
 from services.model.connect import model as connect_model
 from services.model.intake import Intake
@@ -33,7 +33,7 @@ from services.responder.door import Door
 from services.responder.pulling import PULL_S, PatientPull
 from services.responder.settings import ResponderSettings
 from services.responder.take_turns import Responder
-from services.sealing import Sealer, fresh_key
+from services.sealing import Sealer
 from services.settings import demand
 
 log = structlog.get_logger()
@@ -96,7 +96,7 @@ async def build(settings: ResponderSettings) -> FastStream:
     client = broker.connection
     declare = partial(streams.declare, client, chosen=settings)
     await declare()
-    sealer = Sealer(await content_key(client, fresh_key()))
+    sealer = await ContentKeys(client).sealer()
     model = connect_model(settings, sealer)
     responder = _responder(settings, client, model, sealer)
     queue = broker.subscriber(

@@ -68,7 +68,7 @@ class RequestReader:
             items.references(given, "input"),
             conversation_id=request.conversation_id,
         )
-        return intake.array(given, "input", mint=mint, known=known)
+        return await intake.take(given, "input", mint=mint, known=known)
 
 
 def _split(given: msgspec.Raw | None) -> tuple[msgspec.Raw | Sequence[msgspec.Raw], bool]:

@@ -145,7 +145,7 @@ STREAMS = (
 def test_a_log_on_one_server_is_spread_over_more_when_that_is_wanted(tmp_path: Path):
     async def on_one(client):
         await streams.declare(client)
-        return await keys.content_key(client, fresh_key())
+        return await keys.ContentKeys(client).make(1, fresh_key())
 
     async def spread(client):
         await streams.declare(client, chosen=Settings(replicas=SIZE))

@@ -9,10 +9,9 @@ import pytest
 
 from schemas import subjects
 from schemas.http.errors import TooLarge
-from services.journal import JournalUnavailable, keys, streams
+from services.journal import JournalUnavailable, streams
 from services.journal.jetstream import JetStreamJournal
 from services.journal.publishing import MESSAGE_ID, NOT_STORED
-from services.sealing import fresh_key
 from services.settings import Settings
 from tests.journal.contract import (
     PROJECT,
@@ -246,23 +245,3 @@ async def test_processes_that_declare_at_once_agree(empty_server_url):
     finally:
         for client in clients:
             await client.close()
-
-
-async def test_all_who_ask_for_the_content_key_at_once_get_the_same(empty_server_url):
-    clients = [await nats.connect(empty_server_url) for _ in range(8)]
-    try:
-        await streams.declare(clients[0])
-        fresh = [fresh_key() for _ in clients]
-        got = await asyncio.gather(*map(keys.content_key, clients, fresh))
-        assert len(set(got)) == 1
-        assert got[0] in fresh
-        assert await keys.content_key(clients[0], fresh_key()) == got[0]
-    finally:
-        for client in clients:
-            await client.close()
-
-
-async def test_a_key_nobody_can_keep_is_not_handed_out(empty_server_url):
-    async with await nats.connect(empty_server_url) as client:
-        with pytest.raises((JournalUnavailable, nats.js.errors.BucketNotFoundError)):
-            await keys.content_key(client, fresh_key())

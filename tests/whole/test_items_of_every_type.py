@@ -11,8 +11,7 @@ from nats.aio.client import Client
 from openai import OpenAI
 
 from schemas.item_types import TYPES
-from services.journal.keys import content_key
-from services.sealing import Sealer, fresh_key
+from services.journal.keys import ContentKeys
 from tests.schemas.item_shapes import (
     CONVERSATION_ITEM,
     MINIMAL,
@@ -42,10 +41,10 @@ def http(shared: Running):
 def blob(shared: Running) -> str:
     """What this installation has encrypted: it takes no compaction of others."""
 
-    async def key(client: Client) -> bytes:
-        return await content_key(client, fresh_key())
+    async def sealed(client: Client) -> str:
+        return (await ContentKeys(client).sealer()).seal(SUMMARY)
 
-    return Sealer(shared.on_log(key)).seal(SUMMARY)
+    return shared.on_log(sealed)
 
 
 def of_ours(items: list[dict[str, Any]], blob: str) -> list[dict[str, Any]]:
