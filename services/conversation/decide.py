@@ -113,10 +113,14 @@ def _delete_item(state: Conversation, item_id: str) -> tuple[e.Event, ...]:
         raise ItemUnknown(item_id)
     # A summary tells what it covers: it goes with any item it was made of, and so do the later
     # summaries that carry it on.
+    made_of_it = tuple(
+        at
+        for at, done in enumerate(state.compactions)
+        if position == done.position or position < done.covered
+    )
     reverted = tuple(
         e.CompactionReverted(item_id=done.item.id)
-        for done in state.compactions
-        if position == done.position or position < done.covered
+        for done in (state.compactions[made_of_it[0] :] if made_of_it else ())
     )
     if any(done.item.id == item_id for done in state.compactions):
         return reverted

@@ -110,7 +110,8 @@ _mode = msgspec.json.Decoder(_Mode).decode
 class Compaction(msgspec.Struct, frozen=True, kw_only=True):
     """A summary in force: it stands for the line below ``covered``, except the ``kept`` items.
 
-    ``position`` is where its own item joined the line.
+    ``position`` is where its own item joined the line; ``crossed`` the size at which the budget had
+    been found crossed until then.
     """
 
     item: Item
@@ -119,6 +120,7 @@ class Compaction(msgspec.Struct, frozen=True, kw_only=True):
     covered: int
     kept: tuple[str, ...]
     sequence: int
+    crossed: int = 0
 
 
 def since_summary(items: tuple[Item, ...]) -> tuple[Item, ...]:

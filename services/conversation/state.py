@@ -295,6 +295,7 @@ def _in_force(
         covered=done.covered,
         kept=done.kept,
         sequence=sequence,
+        crossed=state.crossed,
     )
     return msgspec.structs.replace(state, compactions=(*state.compactions, compaction), crossed=0)
 
@@ -330,8 +331,11 @@ def _compacted(
 
 
 def _reverted(state: Conversation, item_id: str) -> Conversation:
+    undone = next((c for c in state.compactions if c.item.id == item_id), None)
     state = msgspec.structs.replace(
         _without(state, item_id),
         compactions=tuple(c for c in state.compactions if c.item.id != item_id),
+        # It is not made again at once: what was undone is undone until the window has grown.
+        crossed=max(state.crossed, undone.crossed if undone else 0),
     )
     return msgspec.structs.replace(state, tokens=sum(item.tokens for item in state.window()))

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
@@ -312,25 +313,38 @@ def test_deleting_the_newest_of_two_compactions_restores_the_one_before():
     assert done.state.window() == state_of(*once).window()
 
 
-def test_deleting_an_older_compaction_leaves_the_newest_in_force():
+@pytest.mark.parametrize("covered", [2, 4, 5])
+def test_deleting_an_older_compaction_takes_the_newer_along_that_carries_it_on(covered):
     twice = (
         *TALK,
         compacted(SUMMARY, covered=2, before=40, after=22),
-        compacted(SECOND, covered=4, before=22, after=3),
+        compacted(SECOND, covered=covered, before=22, after=3),
     )
     done = (
         given(*twice)
         .when(c.DeleteItem(item_id="cmp_1"))
-        .then(e.CompactionReverted(item_id="cmp_1"))
+        .then(e.CompactionReverted(item_id="cmp_1"), e.CompactionReverted(item_id="cmp_2"))
     )
-    assert ids_of(done.state.window()) == ["cmp_2"]
-    assert ids_of(done.state.listed(0, descending=False)) == [
-        "msg_1",
-        "msg_2",
-        "msg_3",
-        "msg_4",
-        "cmp_2",
-    ]
+    assert done.state.window() == state_of(*TALK).window()
+    assert listed(done.state) == listed(state_of(*TALK))
+
+
+def test_a_compaction_that_was_undone_is_not_made_again_before_the_window_has_grown():
+    crossed = (*TALK, e.BudgetCrossed(tokens=40, budget=30))
+    undone = given(*crossed, compacted(SUMMARY, covered=2, before=40, after=22)).when(
+        c.DeleteItem(item_id="cmp_1")
+    )
+    state = undone.then(e.CompactionReverted(item_id="cmp_1")).state
+    assert state == msgspec.structs.replace(state_of(*crossed), line=state.line, removed={4})
+    for tokens, reported in ((19, ()), (20, (e.BudgetCrossed(tokens=60, budget=30),))):
+        more = message("msg_9", tokens=tokens)
+        granted = decide(
+            state,
+            c.AddItems(items=(more,)),
+            conversation_id=CONVERSATION_ID,
+            policy=Policy(tokens_budget=30),
+        )
+        assert granted == (added(more), *reported)
 
 
 def test_a_compaction_item_a_client_added_is_deleted_like_any_item():
