@@ -16,7 +16,8 @@ from openai import OpenAI
 
 from schemas import envelope, subjects
 from schemas.events import ConversationCompacted
-from services.cli.window import Window, read
+from schemas.ids import conversation_of
+from services.cli.window import NothingFound, Window, read
 from services.conversation.parts import KEPT, LATER, SUMMARY
 from services.model.rendering import SUMMARY_INTRODUCTION
 from tests.whole.running import (
@@ -106,11 +107,15 @@ def say(client: OpenAI, conversation_id: str, text: str) -> None:
 def compacted(running: Running, client: OpenAI, mark: str) -> tuple[str, str, Window]:
     """A conversation that was just compacted, the item, and the window before it."""
     conversation_id = client.conversations.create().id
-    for number in range(20):
-        say(client, conversation_id, f"{mark} {number}: {FACT}")
-        if "budget_crossed" in running.events(conversation_id):
-            break
+    say(client, conversation_id, f"{mark} 0")
+    add(client, conversation_id, mark, 18)
     return compacted_again(running, conversation_id, 1)
+
+
+def add(client: OpenAI, conversation_id: str, mark: str, count: int) -> None:
+    """Items that cross the budget of a window that was compacted, or has just begun."""
+    told = [message(f"{mark} {n}: {FACT}", ("user", "assistant")[n % 2]) for n in range(count)]
+    client.conversations.items.create(conversation_id, items=told)
 
 
 def compacted_again(running: Running, conversation_id: str, count: int) -> tuple[str, str, Window]:
@@ -181,17 +186,17 @@ def test_it_is_not_made_again_before_the_window_has_grown(
     say(client, conversation_id, f"{mark} once more")
     assert small.events(conversation_id).count("budget_crossed") == 1
 
-    while small.events(conversation_id).count("budget_crossed") == 1:
-        say(client, conversation_id, f"{mark} and more: {FACT}")
+    add(client, conversation_id, mark, 18)
 
-    assert small.fold(conversation_id).state.crossed >= 1.5 * (before.counted or 0)
+    state = small.fold(conversation_id).state
+    assert small.events(conversation_id).count("budget_crossed") == 2
+    assert state.crossed >= 1.5 * (before.counted or 0) or state.compactions
     compacted_again(small, conversation_id, 2)
 
 
 def test_of_two_the_newer_leaves_the_older_in_force(small: Running, client: OpenAI, mark: str):
     conversation_id, older, _ = compacted(small, client, mark)
-    while small.events(conversation_id).count("budget_crossed") == 1:
-        say(client, conversation_id, f"{mark} more: {FACT}")
+    add(client, conversation_id, mark, 18)
     _, newer, before = compacted_again(small, conversation_id, 2)
     assert newer != older
 
@@ -205,8 +210,7 @@ def test_of_two_the_newer_leaves_the_older_in_force(small: Running, client: Open
 def test_of_two_the_older_takes_the_newer_along(small: Running, client: OpenAI, mark: str):
     """The newer was made of it: what it told is in the newer as well."""
     conversation_id, older, first = compacted(small, client, mark)
-    while small.events(conversation_id).count("budget_crossed") == 1:
-        say(client, conversation_id, f"{mark} more: {FACT}")
+    add(client, conversation_id, mark, 18)
     _, newer, _ = compacted_again(small, conversation_id, 2)
     listed = standing(small.fold(conversation_id))
 
@@ -270,12 +274,7 @@ def test_one_that_is_made_meanwhile_is_made_anew_without_it(
     os.kill(small.simulator.process.pid, signal.SIGSTOP)
     try:
         # The compactor has to wait for its summary, which the older one is to be a part of.
-        for number in range(20):
-            client.conversations.items.create(
-                conversation_id, items=[message(f"{mark} by hand {number}: {FACT}")]
-            )
-            if small.events(conversation_id).count("budget_crossed") == 2:
-                break
+        add(client, conversation_id, mark, 18)
         until(lambda: _waiting(small))
         undo(client, conversation_id, item_id)
     finally:
@@ -351,31 +350,40 @@ def test_the_command_tells_what_follows_a_response(shared: Running, mark: str):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("followed", "words"),
     [
-        (["conv_0000000000000000"], "the log has no conversation conv_0000000000000000"),
-        (["{conversation}", "--at", "1"], "the log has no conversation {conversation} up to"),
-        (["{hidden}"], "{hidden} only carries a chain: name the response to follow"),
-        (["{unknown}"], "Previous response with id '{unknown}' not found."),
-        (["{deleted}"], "Conversation with id '{deleted}' not found."),
+        ("conv_0000000000000000", "the log has no conversation conv_0000000000000000"),
+        ("{hidden}", "{hidden} only carries a chain: name the response to follow"),
+        ("{unknown}", "Previous response with id '{unknown}' not found."),
+        ("{deleted}", "Conversation with id '{deleted}' not found."),
     ],
-    ids=["unknown", "too_early", "chain", "unknown_response", "deleted"],
+    ids=["unknown", "chain", "unknown_response", "deleted"],
 )
-def test_the_command_says_what_it_cannot_tell(shared: Running, arguments, words):
+def test_what_no_turn_could_follow_has_no_window(shared: Running, followed, words):
     with shared.client() as client:
-        client.conversations.create()
-        deleted, conversation = client.conversations.create(), client.conversations.create()
+        deleted = client.conversations.create()
         client.conversations.delete(deleted.id)
         response = client.responses.create(model=MODEL, input="Hi")
-        hidden = f"conv_{response.id[5:-18]}"
-        names = {
-            "conversation": conversation.id,
-            "hidden": hidden,
-            "deleted": deleted.id,
-            "unknown": response.id[:-18] + "0" * 18,
-        }
+    names = {
+        "hidden": conversation_of(response.id),
+        "deleted": deleted.id,
+        "unknown": response.id[:-18] + "0" * 18,
+    }
 
-        said = command(shared, *(argument.format(**names) for argument in arguments))
+    with pytest.raises(NothingFound) as found:
+        window(shared, followed.format(**names))
 
-        assert (said.returncode, said.stdout) == (1, b"")
-        assert words.format(**names) in said.stderr.decode()
+    assert found.value.message == words.format(**names)
+
+
+def test_the_command_says_what_it_cannot_tell(shared: Running):
+    with shared.client() as client:
+        client.conversations.create()
+        conversation_id = client.conversations.create().id
+
+    said = command(shared, conversation_id, "--at", "1")
+
+    assert (said.returncode, said.stdout) == (1, b"")
+    assert said.stderr.decode() == (
+        f"Error: the log has no conversation {conversation_id} up to sequence 1\n"
+    )
