@@ -4,7 +4,7 @@ import json
 import os
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,11 @@ class Recorded(msgspec.Struct, frozen=True):
     instructions: str | None = None
 
 
-def recorded() -> list[Recorded]:
-    """Those of the file the environment names, else ones made up from a seed."""
+def recorded(seeds: Iterable[int] = range(12)) -> list[Recorded]:
+    """Those of the file the environment names, else ones made up from ``seeds``."""
     path = os.environ.get("TURNLOG_TEST_CONVERSATIONS")
     if not path:
-        return [made_up(seed) for seed in range(12)]
+        return [made_up(seed) for seed in seeds]
     most = int(os.environ.get("TURNLOG_TEST_CONVERSATIONS_MAX", "100"))
     lines = Path(path).read_bytes().splitlines()
     # Spread over the file: its parts are of different kinds.
@@ -118,21 +118,29 @@ def _call(dice: random.Random, name: str) -> dict[str, Any]:
 
 
 class Led(msgspec.Struct):
-    """A conversation that was led, and what it took."""
+    """A conversation that was led, or a chain of responses, and what it took.
+
+    ``parent`` is the last response of a chain, ``waiting`` what is sent with its next turn.
+    """
 
     id: str = ""
+    parent: str | None = None
+    waiting: list[dict[str, Any]] = []
     turns: int = 0
     calls: int = 0
     added: int = 0
 
 
-def lead(client: OpenAI, given: Recorded) -> Led:
-    """Lead one conversation to its end.
+def lead(client: OpenAI, given: Recorded, *, chain: bool = False) -> Led:
+    """Lead one conversation to its end, or the same as a ``chain`` of responses.
 
     A user's message is a turn. The calls right behind it are provoked from the model and their
-    outputs sent in the turn after it; later calls are added by hand with theirs.
+    outputs sent in the turn after it; later calls are added by hand with theirs, to a chain with
+    the next message.
     """
-    led = Led(client.conversations.create(metadata={"recorded": given.id[:512]}).id)
+    led = Led()
+    if not chain:
+        led.id = client.conversations.create(metadata={"recorded": given.id[:512]}).id
     for said, calls, rest in _exchanges(given.items):
         orders = "".join(f" [[call {call['name']} {call['arguments']}]]" for call, _ in calls)
         response = _turn(client, led, given, [message(_content(said) + orders)])
@@ -148,6 +156,9 @@ def lead(client: OpenAI, given: Recorded) -> Led:
         if outputs:
             answer = _turn(client, led, given, outputs)
             assert [item.type for item in answer.output] == ["message"]
+        if chain:
+            led.waiting = rest
+            continue
         for at in range(0, len(rest), CHUNK):
             part = rest[at : at + CHUNK]
             created = client.conversations.items.create(led.id, items=part)
@@ -157,15 +168,17 @@ def lead(client: OpenAI, given: Recorded) -> Led:
 
 
 def _turn(client: OpenAI, led: Led, given: Recorded, items: list[dict[str, Any]]) -> Any:
+    asked: dict[str, Any] = {"instructions": given.instructions} if given.instructions else {}
+    if led.id:
+        asked["conversation"] = led.id
+    elif led.parent:
+        asked["previous_response_id"] = led.parent
     response = client.responses.create(
-        model=MODEL,
-        input=items,
-        conversation=led.id,
-        tools=given.tools,
-        **({"instructions": given.instructions} if given.instructions else {}),
+        model=MODEL, input=[*led.waiting, *items], tools=given.tools, **asked
     )
     assert response.status == "completed", response
     led.turns += 1
+    led.parent, led.waiting = response.id, []
     return response
 
 
