@@ -1,6 +1,5 @@
 """``POST /v1/responses/compact`` (contract 5.3)."""
 
-import base64
 import json
 import secrets
 import time
@@ -16,7 +15,6 @@ from openai.types.responses.response_input_message_item import ResponseInputMess
 
 from services.compactor.compact_window import KEPT_TOKENS
 from services.model.rendering import SUMMARY_INTRODUCTION
-from services.sealing import Sealer, fresh_key
 from tests.whole.running import MODEL, Running, function, message, output_of, texts, until
 from tests.whole.strict import strictly
 
@@ -234,50 +232,6 @@ def test_its_id_is_no_response_to_follow_or_to_read(client: OpenAI):
         with pytest.raises(openai.BadRequestError) as refused:
             call(model=MODEL, input="Go on", previous_response_id=compacted.id)
         assert refused.value.code == "previous_response_not_found"
-
-
-def sealed_elsewhere() -> str:
-    return Sealer(fresh_key()).seal("Written by another server.")
-
-
-def forged(blob: str) -> str:
-    raw = bytearray(base64.urlsafe_b64decode(blob))
-    raw[-1] ^= 1
-    return base64.urlsafe_b64encode(bytes(raw)).decode()
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        forged,
-        lambda blob: blob[: len(blob) // 2],
-        lambda blob: blob[:-4],
-        lambda _blob: sealed_elsewhere(),
-        lambda _blob: "gAAAAABo...opaque",
-        lambda _blob: "",
-    ],
-    ids=["forged", "half", "truncated", "foreign", "of_the_hosted_service", "empty"],
-)
-@pytest.mark.parametrize("door", ["compact", "create", "unstored", "conversation"])
-def test_content_this_server_did_not_write_is_refused(http: httpx2.Client, spoil, door):
-    genuine = compact(http, input="Hello").json()["output"][-1]
-    spoiled = {**genuine, "encrypted_content": spoil(genuine["encrypted_content"])}
-    array = [message("Hello"), spoiled]
-    match door:
-        case "compact":
-            answer = compact(http, input=array)
-        case "conversation":
-            answer = http.post("/v1/conversations", json={"items": array})
-        case _:
-            body = {"model": MODEL, "input": array, "store": door == "create"}
-            answer = http.post("/v1/responses", json=body)
-    assert answer.status_code == 400, answer.text
-    error = answer.json()["error"]
-    assert error["code"] == "invalid_encrypted_content"
-    assert error["type"] == "invalid_request_error"
-    assert error["message"].startswith(
-        f"The encrypted content for item {genuine['id']} could not be verified."
-    )
 
 
 @pytest.mark.parametrize(
