@@ -7,7 +7,7 @@ from openai.types.responses import ResponseInputItem
 from pydantic import BaseModel, ValidationError
 
 from services.conversation.history import item_of
-from services.model.rendering import SUMMARY_INTRODUCTION, parameters, window
+from services.model.rendering import SUMMARY_INTRODUCTION, as_kept, parameters, window
 from services.sealing import Sealer
 from tests.builders import call, compaction_item, message, output, plain, raw, reasoning, said
 
@@ -150,3 +150,31 @@ def test_a_response_of_ours_is_not_named_to_the_upstream():
     assert parameters({"prompt_cache_options": raw(options)}) == {
         "prompt_cache_options": raw({"mode": "explicit", "ttl": "30m"})
     }
+
+
+def test_a_compaction_of_the_upstream_is_kept_enclosed_and_goes_back_as_it_came():
+    theirs = {"id": "cmp_up", "type": "compaction", "encrypted_content": "gAAA", "created_by": "m"}
+    kept = as_kept(raw(theirs), SEALER)
+    assert list(plain(kept)) == list(theirs)
+    assert plain(kept) == theirs | {"encrypted_content": plain(kept)["encrypted_content"]}
+    SEALER.check(plain(kept)["encrypted_content"])
+    (sent,) = window((item_of(kept, 1),), SEALER)
+    assert plain(sent.raw) == {key: theirs[key] for key in theirs if key != "created_by"}
+    # Logs hold some that were kept as they came.
+    (older,) = window((item_of(raw(theirs), 1),), SEALER)
+    assert older.raw == sent.raw
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"id": "cmp_up", "type": "compaction", "encrypted_content": ""},
+        {"id": "cmp_up", "type": "compaction", "encrypted_content": None},
+        {"id": "cmp_up", "type": "compaction"},
+        {"id": "rs_up", "type": "reasoning", "summary": [], "encrypted_content": "gAAA"},
+        {"id": "msg_up", "type": "message", "role": "assistant", "content": '"compaction"'},
+    ],
+)
+def test_all_else_an_upstream_wrote_is_kept_as_it_came(item):
+    written = raw(item)
+    assert as_kept(written, SEALER) is written

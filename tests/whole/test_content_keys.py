@@ -1,14 +1,21 @@
 """What one process sealed another one opens, whichever key was the newest; and nobody else's."""
 
 import base64
+import secrets
 import subprocess
 from typing import Any
 
 import httpx2
+import pytest
 from nats.aio.client import Client
+from openai import OpenAI
+from openai.types.responses import Response
 
 from services.journal.keys import ContentKey, ContentKeys
 from services.sealing import key_id
+from tests.told_streams import STREAMS, added, done, whole
+from tests.told_streams import message as told_message
+from tests.upstream import ScriptedUpstream, body, stream
 from tests.whole.running import MODEL, PYTHON, Running, begin_gateway, message, own, until
 
 FACT = "Parcel NL-4471-88 left Rotterdam on 2026-11-02."
@@ -125,3 +132,47 @@ def test_a_gateway_that_begins_opens_what_every_key_has_sealed(shared: Running):
     with shared.http(url) as later:
         assert later.post("/v1/conversations", json={"items": items}).status_code == 200
     assert child.end() == 0
+
+
+# What only the model's server can open
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize("kept", ["unstored", "chain", "conversation"])
+def test_what_an_upstream_sealed_goes_back_to_it_as_it_was(
+    before_scripted: Running, scripted: ScriptedUpstream, kept: str, streamed: bool
+):
+    mark, blobs = secrets.token_hex(5), ("gAAA", "gBBB+/=")
+    thought = {"id": "rs_up", "type": "reasoning", "summary": [], "encrypted_content": blobs[1]}
+    events = [*STREAMS["compaction"], added(thought, 1), done(thought, 1), *told_message(2, "Hi")]
+    said = whole(events)
+    answer = stream(said) if streamed else body(said[-1]["response"])
+    scripted.plan(mark, answer)
+    with before_scripted.client() as client:
+        state: dict[str, Any] = {"store": kept != "unstored"}
+        if kept == "conversation":
+            state["conversation"] = client.conversations.create().id
+        first = _answered(client, [message(mark)], state, streamed=streamed)
+        summary, thinking, _ = first.output
+        assert thinking.encrypted_content == blobs[1]
+        assert summary.encrypted_content not in {"", blobs[0]}
+
+        asked = [message(f"{mark} go on")]
+        if kept == "unstored":
+            given = [item.model_dump(exclude_unset=True) for item in first.output]
+            asked = [*given, *asked]
+        elif kept == "chain":
+            state["previous_response_id"] = first.id
+        _answered(client, asked, state, streamed=streamed)
+
+    sent = scripted.asked(f"{mark} go on")[-1]["input"]
+    opaque = [item for item in sent if "encrypted_content" in item]
+    assert [item["encrypted_content"] for item in opaque] == list(blobs)
+    assert [item["type"] for item in opaque] == ["compaction", "reasoning"]
+
+
+def _answered(client: OpenAI, items: Any, state: dict[str, Any], *, streamed: bool) -> Response:
+    if not streamed:
+        return client.responses.create(model="m", input=items, **state)
+    with client.responses.stream(model="m", input=items, **state) as told:
+        return told.get_final_response()
