@@ -57,14 +57,14 @@ class Shop:
         return [function_tool(self.stock), function_tool(self.order)]
 
 
-def clerk(client: AsyncOpenAI, shop: Shop, *, model: str) -> Agent[None]:
+def clerk(client: AsyncOpenAI, shop: Shop, *, model: str, store: bool | None = None) -> Agent[None]:
     """The agent; it asks for what its model needs to go on reasoning."""
     return Agent(
         name="clerk",
         instructions="Sell with few words.",
         tools=shop.tools(),
         model=OpenAIResponsesModel(model=model, openai_client=client),
-        model_settings=ModelSettings(response_include=["reasoning.encrypted_content"]),
+        model_settings=ModelSettings(response_include=["reasoning.encrypted_content"], store=store),
     )
 
 

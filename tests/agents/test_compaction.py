@@ -3,10 +3,12 @@
 from typing import Any
 
 import msgspec
+import pytest
 from agents import SQLiteSession
 from agents.memory import OpenAIResponsesCompactionSession
 from agents.memory.openai_responses_compaction_session import (
     DEFAULT_COMPACTION_THRESHOLD,
+    OpenAIResponsesCompactionMode,
     select_compaction_candidate_items,
 )
 from openai import AsyncOpenAI
@@ -46,11 +48,18 @@ async def by_own_history(running: Running, client: AsyncOpenAI) -> Told:
     return Told(answers, histories, requests(running))
 
 
-async def by_session(running: Running, client: AsyncOpenAI, *, streamed: bool) -> Told:
+async def by_session(
+    running: Running,
+    client: AsyncOpenAI,
+    *,
+    streamed: bool,
+    mode: OpenAIResponsesCompactionMode = "auto",
+    store: bool | None = None,
+) -> Told:
     session = OpenAIResponsesCompactionSession(
-        "shop", SQLiteSession("shop"), client=client, model=MODEL
+        "shop", SQLiteSession("shop"), client=client, model=MODEL, compaction_mode=mode
     )
-    agent = clerk(client, Shop(), model=MODEL)
+    agent = clerk(client, Shop(), model=MODEL, store=store)
     answers, histories = [], []
     for said in TURNS:
         result = await run(agent, said, streamed=streamed, session=session)
@@ -74,6 +83,43 @@ async def test_a_session_that_is_compacted_is_as_one_that_compacts_itself(
         told = await by_session(running, client, streamed=streamed)
 
         assert told == own
+
+
+@pytest.mark.parametrize(
+    ("mode", "store", "streamed"),
+    [
+        ("auto", False, False),
+        ("input", None, True),
+        ("previous_response_id", True, False),
+    ],
+)
+async def test_it_is_the_same_however_the_session_has_it_compacted(
+    running: Running,
+    client: AsyncOpenAI,
+    mode: OpenAIResponsesCompactionMode,
+    store: bool | None,
+    streamed: bool,
+):
+    own = await by_own_history(running, client)
+    running.forget_received()
+
+    assert await by_session(running, client, streamed=streamed, mode=mode, store=store) == own
+
+
+async def test_a_session_is_compacted_when_it_is_told_to(running: Running, client: AsyncOpenAI):
+    session = OpenAIResponsesCompactionSession(
+        "shop", SQLiteSession("shop"), client=client, model=MODEL
+    )
+    agent = clerk(client, Shop(), model=MODEL)
+    await run(agent, TURNS[3], session=session)
+
+    await session.run_compaction({"force": True})
+
+    assert [dict(item)["type"] for item in await session.get_items()] == ["message", "compaction"]
+    running.forget_received()
+    await run(agent, "What was my number?", session=session)
+    (sent,) = requests(running)
+    assert "#12345" in sent["input"][1]["content"][0]["text"]
 
 
 async def test_what_was_compacted_is_remembered(running: Running, client: AsyncOpenAI):

@@ -277,18 +277,62 @@ def test_a_turn_in_the_background_is_queued_polled_and_cancelled_as_recorded(api
     conforms("response_cancelled", cancelled)
 
 
-def test_a_chain_is_compacted_in_a_turn_as_recorded(api):
-    long = " ".join(f"fact {n} is ORD-{n}" for n in range(600))
-    parent = posted(api, "/responses", {"model": MODEL, "input": long})
-    body = sample("response_create_request_auto_compaction")
-    body["previous_response_id"] = parent["id"]
+LONG = " ".join(f"fact {n} is ORD-{n}" for n in range(600))
+
+
+def managed(api: OpenAI, state: str, *, store: bool) -> dict[str, Any]:
+    """The recorded request that is compacted in its turn, behind a long talk kept as ``state``."""
+    body = sample("response_create_request_auto_compaction") | {"store": store}
+    followed = body.pop("previous_response_id")
+    assert followed.startswith("resp_")
+    if state == "array":
+        said = {"role": "assistant", "content": "I see"}
+        body["input"] = [_said(LONG), said, _said(body["input"])]
+        return body
+    asked = {"model": MODEL, "input": LONG}
+    if state == "conversation":
+        asked["conversation"] = body["conversation"] = conversation_of(api)
+    parent = posted(api, "/responses", asked)
+    return body if state == "conversation" else body | {"previous_response_id": parent["id"]}
+
+
+HOW = pytest.mark.parametrize(
+    ("state", "store"),
+    [
+        *(("chain", True), ("chain", False)),
+        *(("conversation", True), ("conversation", False)),
+        *(("array", True), ("array", False)),
+    ],
+)
+
+
+@HOW
+def test_a_window_is_compacted_in_a_turn_as_recorded(api, state, store):
+    body = managed(api, state, store=store)
     assert len(posted(api, "/responses", body)["output"]) == 1
+    if state == "conversation":
+        body = managed(api, state, store=store)
     body["context_management"][0]["compact_threshold"] = 1000
     response = posted(api, "/responses", body)
-    assert shape({**response, "previous_response_id": None}) == shape(
-        {**sample("response_auto_compacted"), "previous_response_id": None}
-    )
+    expected = sample("response_auto_compacted") | {
+        "previous_response_id": None,
+        "conversation": response["conversation"],
+    }
+    assert shape({**response, "previous_response_id": None}) == shape(expected)
     strict("response_auto_compacted", response)
+    _kept_as_asked(api, response, store=store)
+
+
+def _kept_as_asked(api: OpenAI, response: dict[str, Any], *, store: bool) -> None:
+    """It can be read again, or not; what a client sends on of it is taken in any case."""
+    if store:
+        assert fetched(api, f"/responses/{response['id']}") == response
+    else:
+        with pytest.raises(openai.NotFoundError):
+            fetched(api, f"/responses/{response['id']}")
+    sent = [*response["output"], _said("Go on")]
+    answer = posted(api, "/responses", {"model": MODEL, "input": sent, "store": store})
+    assert answer["status"] == "completed"
 
 
 @pytest.mark.parametrize("which", ["by_previous", "by_input"])
@@ -435,19 +479,25 @@ def test_a_cancelled_stream_is_told_as_recorded(api):
     assert events[-1]["response"]["status"] == "cancelled"
 
 
-def test_a_stream_with_a_compaction_is_told_as_recorded(api):
-    long = " ".join(f"fact {n} is ORD-{n}" for n in range(600))
-    parent = posted(api, "/responses", {"model": MODEL, "input": long})
-    body = sample("response_create_request_auto_compaction")
-    body["previous_response_id"] = parent["id"]
+@HOW
+def test_a_stream_with_a_compaction_is_told_as_recorded(api, state, store):
+    body = managed(api, state, store=store)
     body["context_management"][0]["compact_threshold"] = 1000
-    same_stream("stream_auto_compaction", told(api, body))
-
-
-def test_a_compaction_is_ordered_as_recorded(api):
-    body = sample("response_create_request_compaction_trigger")
-    body["input"][0]["content"] = " ".join(f"fact {n} is ORD-{n}" for n in range(300))
     events = told(api, body)
+    same_stream("stream_auto_compaction", events)
+    _kept_as_asked(api, events[-1]["response"], store=store)
+
+
+@pytest.mark.parametrize("store", [False, True])
+def test_a_compaction_is_ordered_as_recorded(api, store):
+    body = sample("response_create_request_compaction_trigger") | {"store": store}
+    body["input"][0]["content"] = LONG
+    plain = posted(api, "/responses", body | {"stream": False})
+    assert [item["type"] for item in plain["output"]] == ["compaction"]
+    strict("response_auto_compacted", plain)
+    _kept_as_asked(api, plain, store=store)
+    events = told(api, body)
+    _kept_as_asked(api, events[-1]["response"], store=store)
     assert events[-1]["type"] == "response.completed"
     assert "response.compaction.compacting" in kinds(events)
     assert [item["type"] for item in events[-1]["response"]["output"]] == ["compaction"]
