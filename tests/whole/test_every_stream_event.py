@@ -52,8 +52,13 @@ def streamed(http: httpx2.Client, mark: str, **fields: Any) -> list[Event]:
 
 
 def shapes(items: list[Event]) -> list[Event]:
-    """Items without their ids, whose prefixes are kept."""
-    return [{**item, "id": item["id"].partition("_")[0]} for item in items]
+    """Items without their ids, whose prefixes are kept, and without what is sealed anew."""
+    return [{**_unsealed(item), "id": item["id"].partition("_")[0]} for item in items]
+
+
+def _unsealed(item: Event) -> Event:
+    """A compaction of an upstream is enclosed, and never the same twice."""
+    return item | {"encrypted_content": ""} if item["type"] == "compaction" else item
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -95,7 +100,7 @@ def test_a_plain_answer_holds_the_same_items(
 
     (item,) = json.loads(plain.model_dump_json(exclude_unset=True))["output"]
     (expected,) = items_of(STREAMS[name])
-    assert {**item, "id": ""} == {**expected, "id": ""}
+    assert shapes([item]) == shapes([expected])
 
 
 WAITING = {item for item in STREAMS if item in pairing.ANSWERED_BY}
