@@ -117,8 +117,11 @@ class Sealer:
 
     def _learn(self, keys: tuple[bytes, ...]) -> None:
         for key in keys:
-            self._newest = key_id(key)
-            self._ciphers[self._newest] = AESGCM(key)
+            named = key_id(key)
+            if named not in self._ciphers:
+                # Of two looks at once the later may be told first, and knows of more.
+                self._ciphers[named] = AESGCM(key)
+                self._newest = named
 
     def _sealed(self, kind: bytes, text: str) -> str:
         nonce, header = secrets.token_bytes(_NONCE_BYTES), kind + self._newest

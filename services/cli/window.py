@@ -91,8 +91,9 @@ Examples:
 def window(followed: str, sequence: int | None, project: str, *, as_json: bool) -> None:
     """Print what the model would be sent for the next turn of ID, a conversation or a response.
 
-    Before the turn's own input, that is: what it asks for itself (instructions, tools, truncation,
-    compaction within the turn) is not known yet. Tokens are the bundled tokenizer's.
+    Before the turn's own input, that is: what it asks for itself (instructions, tools) is not known
+    yet, and it may still be made smaller within the turn, for the model's sake or the client's.
+    Tokens are the bundled tokenizer's.
     """
     found = asyncio.run(_read(address.nats_url(), project, followed, at=sequence))
     if as_json:

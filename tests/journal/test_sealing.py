@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import string
 
@@ -146,6 +147,28 @@ async def test_a_key_that_was_made_since_is_looked_for_once_when_it_is_met():
     assert await sealer.opening(lambda: sealer.open(later)) == "after"
     assert looks == [1]
     assert Sealer(made[1]).open(sealer.seal("by the newest")) == "by the newest"
+
+
+async def test_a_look_that_is_answered_late_makes_no_older_key_seal_again():
+    first, second, third = fresh_key(), fresh_key(), fresh_key()
+    answers = [asyncio.Event(), asyncio.Event()]
+    told = [(second,), (second, third)]
+
+    async def look(_known: int) -> tuple[bytes, ...]:
+        answered, keys = answers[len(told) - 1], told.pop()
+        await answered.wait()
+        return keys
+
+    sealer = Sealer(first, look=look)
+    newer = asyncio.create_task(sealer.renew())
+    await asyncio.sleep(0)
+    older = asyncio.create_task(sealer.renew())
+    await asyncio.sleep(0)
+    answers[1].set()
+    await newer
+    answers[0].set()
+    await older
+    assert Sealer(third).open(sealer.seal("by the newest")) == "by the newest"
 
 
 async def test_work_that_lets_unreadable_blobs_pass_is_done_again_too():
