@@ -263,7 +263,7 @@ def test_a_turn_in_the_background_is_queued_polled_and_cancelled_as_recorded(api
     begun = posted(
         api,
         "/responses",
-        {"model": MODEL, "input": "Hi [[delay 0.1]] [[words 200]]", "background": True},
+        {"model": MODEL, "input": "Hi [[delay 5]] [[words 200]]", "background": True},
     )
     conforms("response_background_queued", begun)
     polled = until(
