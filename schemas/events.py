@@ -170,6 +170,38 @@ class CompactionReverted(_Event, frozen=True, kw_only=True):
     item_id: str
 
 
+class ForkedCompaction(_Event, frozen=True, kw_only=True):
+    """A summary that was in force where a fork was taken; no event by itself.
+
+    Its item is on the fork's line; ``covered`` is a position there. Else as `TurnCompaction`.
+    """
+
+    item_id: str
+    summary: str
+    covered: int
+    kept: tuple[str, ...] = ()
+
+
+class ConversationForked(_Event, frozen=True, kw_only=True):
+    """A conversation began as a copy of ``origin`` as its commit ``sequence`` had left it.
+
+    It holds all that windows are made of, and needs its origin no more. ``digest`` is the SHA-256
+    of that commit. ``items`` are those that had not left the line, with the ids they have there;
+    ``window_tokens`` is the size of the window. ``more``: what does not fit into this commit is in
+    further ones of this kind, and until the last of them nobody can address the conversation.
+    """
+
+    origin: str
+    sequence: int
+    digest: str
+    metadata: dict[str, str]
+    items: tuple[msgspec.Raw, ...]
+    tokens: tuple[int, ...]
+    window_tokens: int
+    compactions: tuple[ForkedCompaction, ...] = ()
+    more: bool = False
+
+
 Event: TypeAlias = (
     ConversationCreated
     | ConversationUpdated
@@ -185,6 +217,7 @@ Event: TypeAlias = (
     | BudgetCrossed
     | ConversationCompacted
     | CompactionReverted
+    | ConversationForked
 )
 
 CLASSES: dict[str, type[Event]] = {
@@ -202,6 +235,7 @@ CLASSES: dict[str, type[Event]] = {
     "budget_crossed": BudgetCrossed,
     "conversation_compacted": ConversationCompacted,
     "compaction_reverted": CompactionReverted,
+    "conversation_forked": ConversationForked,
 }
 """Stored name to class."""
 

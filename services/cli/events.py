@@ -101,6 +101,9 @@ def summary(event: e.Event) -> str:
             return event.response_id
         case e.BudgetCrossed():
             return f"{event.tokens} tokens, budget {event.budget}"
+        case e.ConversationForked():
+            of = f"{event.origin} at {event.sequence}: {_items(event.items, event.tokens)}"
+            return f"{of}, more follow" if event.more else of
         case e.ConversationCompacted():
             return f"positions below {event.covered} by {event.method}; {_shrunk(event)}"
         case _:

@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from schemas.events import ConversationForked
 from services.conversation.history import Item
 
 
@@ -16,6 +17,12 @@ class CreateConversation(_Command, frozen=True, kw_only=True):
 
     metadata: dict[str, str] = {}
     items: tuple[Item, ...] = ()
+
+
+class ForkConversation(_Command, frozen=True, kw_only=True):
+    """Begin a conversation as a copy of another, or go on with that; ``part`` by ``part``."""
+
+    part: ConversationForked
 
 
 class UpdateConversation(_Command, frozen=True, kw_only=True):
@@ -145,6 +152,7 @@ class Compact(_Command, frozen=True, kw_only=True):
 
 Command: TypeAlias = (
     CreateConversation
+    | ForkConversation
     | UpdateConversation
     | DeleteConversation
     | AddItems

@@ -48,6 +48,9 @@ def decide(
             return _delete_response(state, command.response_id)
         case c.Compact():
             return _compact(state, command)
+        case c.ForkConversation():
+            # What is whole takes no further part.
+            return () if state.exists and not state.hidden else (command.part,)
         case c.UpdateConversation() | c.DeleteConversation() | c.AddItems() | c.DeleteItem():
             if not visible(state):
                 raise ConversationUnknown(conversation_id)

@@ -98,8 +98,11 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
         """This state, once the commit that led to it has its sequence."""
         if not self.compactions or self.compactions[-1].sequence != UNSTORED:
             return self
-        newest = msgspec.structs.replace(self.compactions[-1], sequence=sequence)
-        return msgspec.structs.replace(self, compactions=(*self.compactions[:-1], newest))
+        stored = tuple(
+            msgspec.structs.replace(done, sequence=sequence) if done.sequence == UNSTORED else done
+            for done in self.compactions
+        )
+        return msgspec.structs.replace(self, compactions=stored)
 
 
 NEW = Conversation()
@@ -163,6 +166,8 @@ def evolve(state: Conversation, event: e.Event, *, at: datetime, sequence: int) 
             return _compacted(state, event, sequence=sequence)
         case e.CompactionReverted():
             return _reverted(state, event.item_id)
+        case e.ConversationForked():
+            return _forked(state, event, at=at, sequence=sequence)
         case _:
             assert_never(event)
 
@@ -283,7 +288,7 @@ def _completed(
 def _in_force(
     state: Conversation,
     item: Item,
-    done: e.ConversationCompacted | e.TurnCompaction,
+    done: e.ConversationCompacted | e.TurnCompaction | e.ForkedCompaction,
     *,
     position: int,
     sequence: int,
@@ -339,3 +344,21 @@ def _reverted(state: Conversation, item_id: str) -> Conversation:
         crossed=max(state.crossed, undone.crossed if undone else 0),
     )
     return msgspec.structs.replace(state, tokens=sum(item.tokens for item in state.window()))
+
+
+def _forked(
+    state: Conversation, event: e.ConversationForked, *, at: datetime, sequence: int
+) -> Conversation:
+    items = read_items(event.items, event.tokens)
+    state = _joined(state, items, event.window_tokens)
+    for done in event.compactions:
+        item, position = state.line.get(done.item_id), state.line.position(done.item_id)
+        if item is not None and position is not None:
+            state = _in_force(state, item, done, position=position, sequence=sequence)
+    return msgspec.structs.replace(
+        state,
+        exists=True,
+        hidden=event.more,
+        created_at=state.created_at or at,
+        metadata=event.metadata,
+    )

@@ -164,7 +164,7 @@ def _joining(event: e.Event, turn: RunningTurn | None) -> int:
             if turn is None or not turn.request.on_line:
                 return 0
             return len(turn.request.items) + len(event.items)
-        case e.ItemsAdded():
+        case e.ItemsAdded() | e.ConversationForked():
             return len(event.items)
         case e.ConversationCompacted():
             return 1

@@ -16,9 +16,9 @@ INCOMING = {
         {
             "conversation_id": TEXT,
             "project": TEXT,
-            "hidden": BOOLEAN,
             "created_at": TIME,
             "updated_at": TIME,
+            "hidden": BOOLEAN,
             "deleted_at": TIME,
             "metadata": TEXT,
             "items": INTEGER,
@@ -37,9 +37,9 @@ class _Changed(msgspec.Struct, gc=False):
 
     conversation_id: str
     project: str
-    hidden: bool
     created_at: int
     updated_at: int
+    hidden: bool | None = None
     deleted_at: int | None = None
     metadata: bytes | None = None
     items: int = 0
@@ -55,7 +55,7 @@ def changes(batch: Batch) -> dict[str, Sequence[Row]]:
         key = (fact.project, fact.conversation_id)
         row = rows.get(key)
         if row is None:
-            row = _Changed(fact.conversation_id, fact.project, False, fact.at, fact.at)
+            row = _Changed(fact.conversation_id, fact.project, fact.at, fact.at)
             rows[key] = row
         row.updated_at = fact.at
         row.tokens = fact.outline.tokens
@@ -74,6 +74,10 @@ def _apply(row: _Changed, fact: Fact) -> None:
         case e.ConversationCreated() as created:
             row.hidden = created.hidden
             row.metadata = _encode(created.metadata)
+        case e.ConversationForked() as forked:
+            row.hidden = forked.more
+            row.metadata = _encode(forked.metadata)
+            row.items += len(forked.items)
         case e.ItemsAdded() as added:
             row.items += len(added.items)
         case e.ItemDeleted() | e.CompactionReverted():

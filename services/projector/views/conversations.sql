@@ -21,6 +21,7 @@ MERGE INTO conversations USING conversations_changed AS changed
 ON conversations.conversation_id = changed.conversation_id
     AND conversations.project = changed.project
 WHEN MATCHED THEN UPDATE SET
+    hidden = coalesce(changed.hidden, conversations.hidden),
     updated_at = changed.updated_at,
     deleted_at = coalesce(changed.deleted_at, conversations.deleted_at),
     metadata = coalesce(changed.metadata, conversations.metadata),
@@ -32,7 +33,7 @@ WHEN NOT MATCHED THEN INSERT (
     conversation_id, project, hidden, created_at, updated_at, deleted_at, metadata, items, turns,
     tokens, sequence
 ) VALUES (
-    changed.conversation_id, changed.project, changed.hidden, changed.created_at,
-    changed.updated_at, changed.deleted_at, coalesce(changed.metadata, '{}'), changed.items,
-    changed.turns, changed.tokens, changed.sequence
+    changed.conversation_id, changed.project, coalesce(changed.hidden, false),
+    changed.created_at, changed.updated_at, changed.deleted_at,
+    coalesce(changed.metadata, '{}'), changed.items, changed.turns, changed.tokens, changed.sequence
 );

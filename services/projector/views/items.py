@@ -49,6 +49,8 @@ def changes(batch: Batch) -> dict[str, Sequence[Row]]:
                 _join_turn(added, fact, completed)
             case e.ItemsAdded(items=items, tokens=tokens):
                 _join(added, fact, "added", items, tokens, start=fact.position)
+            case e.ConversationForked(items=items, tokens=tokens):
+                _join(added, fact, "forked", items, tokens, start=fact.position)
             case e.ConversationCompacted(item=item, tokens=size):
                 _join(added, fact, "compaction", (item,), (size,), start=fact.position)
             case e.ItemDeleted(item_id=item_id) | e.CompactionReverted(item_id=item_id):

@@ -15,7 +15,8 @@ CREATE TABLE items (
     tokens          INTEGER,   -- model tokens by the bundled tokenizer
     item            VARCHAR USING COMPRESSION uncompressed, -- JSON, byte for byte as clients read it
     response_id     VARCHAR,   -- the turn it came with; NULL for items added by hand
-    origin          VARCHAR,   -- added (by hand), input, output (of a turn), compaction
+    origin          VARCHAR,   -- added (by hand), input, output (of a turn), compaction,
+                               -- forked (copied from another conversation)
     project         VARCHAR,   -- tenant
     added_at        TIMESTAMP, -- UTC; when it joined: for a turn's items, the turn's end
     deleted_at      TIMESTAMP, -- UTC; NULL while it stands
