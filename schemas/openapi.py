@@ -19,6 +19,7 @@ _TAGS = {
     "Conversations": "Histories that last, with metadata of yours.",
     "Items": "What a conversation holds, in its order.",
     "Responses": "Turns of the model and their outcome.",
+    "History": "What was when, hidden and deleted conversations included.",
     "Models": "What can answer.",
     "Server": "Whether everything runs, and what it speaks.",
 }
@@ -132,7 +133,7 @@ def _parameter(row: Parameter) -> Shape:
     return {
         "name": row.name,
         "in": row.place,
-        "required": row.place == "path",
+        "required": row.required or row.place == "path",
         "description": row.says,
         "schema": row.shape,
     }

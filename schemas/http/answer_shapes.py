@@ -3,7 +3,7 @@
 import msgspec
 
 from schemas import shapes
-from schemas.http import checks
+from schemas.http import checks, history
 from schemas.http.conversations import Conversation, ConversationDeleted, ItemList
 from schemas.http.errors import ErrorBody
 from schemas.http.health import ServicesHealth
@@ -55,8 +55,30 @@ def described() -> dict[str, Shape]:
         **shapes.struct(CompactedResponse, {"output": _ITEMS, "usage": shapes.ref("Usage")}),
         **shapes.struct(InputTokens),
         **shapes.struct(ServicesHealth),
+        **_of_histories(),
         **shapes.struct(ErrorBody),
         "Document": shapes.record({"openapi": shapes.TEXT}, required=("openapi",)),
+    }
+
+
+def _of_histories() -> dict[str, Shape]:
+    listed = ("items", "metadata", "turns", "compactions")
+    difference = shapes.described(
+        shapes.OBJECT, "Values by name: `added`, `removed`, and `changed` with both."
+    )
+    return {
+        **shapes.struct(history.ItemThen, {"item": shapes.ref("Item")}),
+        **shapes.struct(
+            history.ConversationThen,
+            {
+                "metadata": shapes.ref("Metadata"),
+                "items": shapes.array(shapes.ref("ItemThen")),
+            },
+        ),
+        **shapes.struct(history.ConversationDiff, dict.fromkeys(listed, difference)),
+        **shapes.struct(history.CommitStored, {"commit": shapes.OBJECT}),
+        **shapes.struct(history.CommitList, {"data": shapes.array(shapes.ref("CommitStored"))}),
+        **shapes.struct(history.ConversationFork, {"metadata": shapes.ref("Metadata")}),
     }
 
 

@@ -4,6 +4,7 @@ import msgspec
 
 from schemas import claims, shapes
 from schemas.http import checks
+from schemas.http.history import COMMITS_MAX
 from schemas.ids import CONVERSATION_PREFIX, RESPONSE_PREFIX
 from schemas.shapes import Shape
 from schemas.turn_requests import INTERRUPT, QUEUE, REJECT
@@ -19,6 +20,7 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     place: str = "query"
+    required: bool = False
     says: str
     shape: Shape
 
@@ -92,5 +94,33 @@ REPLAY = (
         name="include_obfuscation",
         says="With `stream`: pad deltas, so that their length tells nothing.",
         shape=shapes.BOOLEAN,
+    ),
+)
+_SEQUENCE_OR_TIME = shapes.any_of(
+    shapes.integer(least=0, most=2**53),
+    {**shapes.TEXT, "format": "date-time"},
+)
+AT = Parameter(
+    name="at",
+    says="A sequence of the log, or a time: the state after the last commit that is not later. "
+    "Without it: now.",
+    shape=_SEQUENCE_OR_TIME,
+)
+FROM = Parameter(
+    name="from", required=True, says="The earlier point, as `at`.", shape=_SEQUENCE_OR_TIME
+)
+TO = Parameter(
+    name="to", says="The later point, as `at`; without it: now.", shape=_SEQUENCE_OR_TIME
+)
+COMMITS = (
+    Parameter(
+        name="limit",
+        says="Most commits in the page.",
+        shape={**shapes.integer(least=1, most=COMMITS_MAX), "default": 20},
+    ),
+    Parameter(
+        name="after",
+        says="Sequence the page begins behind: `last_sequence` of the page before.",
+        shape={**shapes.integer(least=0, most=2**53), "default": 0},
     ),
 )

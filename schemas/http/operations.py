@@ -58,6 +58,7 @@ _OF_MODEL = (_BAD, _ABSENT, _CONFLICT, _LARGE, _UNPROCESSABLE, _OFTEN)
 
 _CONVERSATIONS = "/v1/conversations"
 _ITEMS = _CONVERSATIONS + "/{conversation_id}/items"
+_HISTORIES = "/v1/turnlog/conversations/{conversation_id}"
 _RESPONSES = "/v1/responses"
 
 _TO_CONVERSATION = {"conversation_id": "$response.body#/id"}
@@ -166,6 +167,49 @@ OPERATIONS: tuple[Operation, ...] = (
         more="It is gone from the next window. Deleting a compaction undoes it.",
         parameters=(beside.CONVERSATION, beside.ITEM),
         answer="Conversation",
+        refusals=(_BAD, _ABSENT),
+    ),
+    Operation(
+        id="getHistory",
+        method="GET",
+        path=_HISTORIES,
+        tag="History",
+        says="Retrieve a conversation as it was at a point of its history.",
+        more="What was deleted is told as well: the log keeps it.",
+        parameters=(beside.CONVERSATION, beside.AT),
+        answer="ConversationThen",
+        refusals=(_BAD, _ABSENT),
+    ),
+    Operation(
+        id="listHistoryEvents",
+        method="GET",
+        path=_HISTORIES + "/events",
+        tag="History",
+        says="List the commits of a conversation, byte for byte as they are stored.",
+        more="Page on with `after` set to `last_sequence` while `has_more`.",
+        parameters=(beside.CONVERSATION, *beside.COMMITS),
+        answer="CommitList",
+        refusals=(_BAD, _ABSENT),
+    ),
+    Operation(
+        id="getHistoryDiff",
+        method="GET",
+        path=_HISTORIES + "/diff",
+        tag="History",
+        says="Compare a conversation at two points of its history.",
+        parameters=(beside.CONVERSATION, beside.FROM, beside.TO),
+        answer="ConversationDiff",
+        refusals=(_BAD, _ABSENT),
+    ),
+    Operation(
+        id="forkConversation",
+        method="POST",
+        path=_HISTORIES + "/fork",
+        tag="History",
+        says="Begin a conversation as a copy of another at a point of its history.",
+        more="Its next window is the one the other had. Turns that ran then are left out.",
+        parameters=(beside.CONVERSATION, beside.AT),
+        answer="ConversationFork",
         refusals=(_BAD, _ABSENT),
     ),
     Operation(

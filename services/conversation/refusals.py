@@ -17,6 +17,19 @@ class ConversationUnknown(Refused):
         super().__init__(f"Conversation with id '{conversation_id}' not found.")
 
 
+class ForkOfChain(Refused):
+    """A chain of responses branches by itself."""
+
+    param = "conversation_id"
+    code = "invalid_value"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This is a chain of responses. "
+            "It branches wherever a response is named as 'previous_response_id'."
+        )
+
+
 class ItemUnknown(Refused):
     """The conversation has no such item, or not any more."""
 

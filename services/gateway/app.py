@@ -19,6 +19,8 @@ from starlette.types import ASGIApp
 
 from schemas.http.errors import ApiError
 from services import faults, ids, telemetry
+from services.audit.fork import Forks
+from services.audit.history import Histories
 from services.gateway import answers
 from services.gateway.body_reader import BodyReader
 from services.gateway.catalogue import ModelEndpoints
@@ -26,6 +28,7 @@ from services.gateway.compact import CompactEndpoint
 from services.gateway.conversations import ConversationEndpoints
 from services.gateway.document import DocumentEndpoint
 from services.gateway.health import HealthEndpoint
+from services.gateway.history import HistoryEndpoints
 from services.gateway.input_tokens import InputTokensEndpoint
 from services.gateway.protocol import WebSocketProtocol, http_protocol
 from services.gateway.repeated_turns import RepeatedTurns
@@ -115,6 +118,7 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
         Route("/v1/responses/compact", reader.bounded(compact.create), methods=["POST"]),
         *_on_a_response(responses),
         *_on_conversations(crud, reader),
+        *_on_histories(client, conversations),
         Route("/v1/models", models.list, methods=["GET"]),
         # Names of models may hold slashes.
         Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
@@ -167,6 +171,19 @@ def _on_conversations(crud: ConversationEndpoints, reader: BodyReader) -> list[R
         Route(items, crud.list_items, methods=["GET"]),
         Route(items + "/{item_id}", crud.retrieve_item, methods=["GET"]),
         Route(items + "/{item_id}", crud.delete_item, methods=["DELETE"]),
+    ]
+
+
+def _on_histories(client: Client, conversations: Conversations) -> list[Route]:
+    histories = Histories(JetStreamJournal(client))
+    forks = Forks(histories, conversations, bytes_max=client.max_payload)
+    endpoints = HistoryEndpoints(histories, forks)
+    one = "/v1/turnlog/conversations/{conversation_id}"
+    return [
+        Route(one, endpoints.retrieve, methods=["GET"]),
+        Route(one + "/events", endpoints.list_events, methods=["GET"]),
+        Route(one + "/diff", endpoints.diff, methods=["GET"]),
+        Route(one + "/fork", endpoints.fork, methods=["POST"]),
     ]
 
 

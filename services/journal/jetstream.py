@@ -65,6 +65,16 @@ class JetStreamJournal:
         messages = await self._reader.read(subjects.CONVERSATIONS, subject, after=after)
         return [_stored(message) for message in messages]
 
+    async def read_slice(
+        self, project: str, conversation_id: str, *, after: int, bytes_max: int
+    ) -> list[Stored]:
+        """As `read`, but ``bytes_max`` bytes at most, or one commit if that has more."""
+        subject = subjects.conversation(project, conversation_id)
+        messages = await self._reader.read_slice(
+            subjects.CONVERSATIONS, subject, after=after, bytes_max=bytes_max
+        )
+        return [_stored(message) for message in messages]
+
 
 def _stored(message: Msg) -> Stored:
     headers = message.headers or {}
