@@ -50,6 +50,11 @@ def conversation(project: str, conversation_id: str) -> str:
     return f"conversation.{project}.{conversation_id}"
 
 
+def conversations_of(project: str) -> str:
+    """Subjects of all conversations of a project."""
+    return f"conversation.{project}.*"
+
+
 def conversation_parts(subject: str) -> tuple[str, str]:
     """Project and conversation id of a commit's subject."""
     _, project, conversation_id = subject.split(".")

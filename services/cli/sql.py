@@ -12,13 +12,12 @@ from nats.aio.client import Client
 
 from schemas import subjects
 from schemas.queries import Sql, SqlAnswer
-from services.cli import address, options
+from services.cli import address, options, tables
 from services.cli.connection import connected
 from services.journal.connect import without_credentials
 
 MARGIN_S = 5.0
 """Seconds an answer may take on top of what its question allows."""
-GAP = "  "
 
 
 class StatementFailed(click.ClickException):
@@ -110,34 +109,17 @@ def write(answer: SqlAnswer, form: str) -> None:
         case "jsonl":
             for row in _objects(answer):
                 click.echo(msgspec.json.encode(row).decode())
-        case _ if sys.stdout.isatty():
-            _write_table(answer)
         case _:
-            _write_aligned(answer)
+            count = f"{len(answer.rows)} row{'' if len(answer.rows) == 1 else 's'}"
+            tables.write(
+                answer.columns,
+                [[_shown(value) for value in row] for row in answer.rows],
+                caption=f"{count} at sequence {answer.sequence}",
+            )
 
 
 def _objects(answer: SqlAnswer) -> list[dict[str, object]]:
     return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
-
-
-def _write_table(answer: SqlAnswer) -> None:
-    from rich import box, console, table, text  # noqa: PLC0415 - only a terminal needs it
-
-    count = f"{len(answer.rows)} row{'' if len(answer.rows) == 1 else 's'}"
-    shown = table.Table(box=box.SIMPLE_HEAD, caption=f"{count} at sequence {answer.sequence}")
-    for name in answer.columns:
-        shown.add_column(text.Text(name), overflow="fold")
-    for row in answer.rows:
-        shown.add_row(*(text.Text(_shown(value)) for value in row))
-    console.Console().print(shown)
-
-
-def _write_aligned(answer: SqlAnswer) -> None:
-    rows = [[_shown(value) for value in row] for row in answer.rows]
-    widths = [max(map(len, column)) for column in zip(answer.columns, *rows, strict=True)]
-    for row in (answer.columns, ["-" * width for width in widths], *rows):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        click.echo(GAP.join(cells).rstrip())
 
 
 def _shown(value: object) -> str:

@@ -1,0 +1,34 @@
+"""Rows for people: a table on a terminal, aligned columns elsewhere."""
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+GAP = "  "
+
+
+def write(columns: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "") -> None:
+    """Rows to standard output; ``caption`` stands below a table only."""
+    if sys.stdout.isatty():
+        _write_table(columns, rows, caption)
+    else:
+        _write_aligned(columns, rows)
+
+
+def _write_table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> None:
+    from rich import box, console, table, text  # noqa: PLC0415 - only a terminal needs it
+
+    shown = table.Table(box=box.SIMPLE_HEAD, caption=caption or None)
+    for name in columns:
+        shown.add_column(text.Text(name), overflow="fold")
+    for row in rows:
+        shown.add_row(*map(text.Text, row))
+    console.Console().print(shown)
+
+
+def _write_aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    for row in (columns, ["-" * width for width in widths], *rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo(GAP.join(cells).rstrip())
