@@ -1,0 +1,35 @@
+"""What a check of the log may find."""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Rule(StrEnum):
+    """The promise that does not hold, in one word."""
+
+    UNREADABLE = "unreadable"
+    MISPLACED = "misplaced"
+    ALTERED = "altered"
+    MISSING = "missing"
+    SWAPPED = "swapped"
+    FORGED = "forged"
+    ORDER = "order"
+    VERSION = "version"
+    OUTLINE = "outline"
+    TURN = "turn"
+    ORPHAN = "orphan"
+    EXPORT = "export"
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """A promise the log does not keep, and where: a subject and a sequence.
+
+    ``subject`` is empty where nothing says whose a commit was. A ``warning`` may pass by itself.
+    """
+
+    subject: str
+    sequence: int
+    rule: Rule
+    says: str
+    warning: bool = False

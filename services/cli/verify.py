@@ -1,0 +1,140 @@
+"""``turnlog verify``: whether the log is what was written."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+import msgspec
+from nats.aio.client import Client
+
+from schemas import subjects
+from services.audit.verification import Progress, Report, Verification
+from services.cli import auditing, options
+
+ORPHAN_AFTER_S = 120.0
+FOUND = 1
+"""Exit status where something was found."""
+
+
+BLIND_SPOTS = """\b
+What a chain cannot show:
+* That the last commits of a conversation are gone. Where they were deleted
+  the log has a gap, which is found without arguments. A log that was copied
+  without them has none: compare it with an export (--against).
+* A change of a conversation's last commit that leaves its outline right.
+* A log that was written anew, from some commit on, by somebody who may
+  write to it: compare it with an export, which is signed.
+Bytes that rot on a disk are found before, by NATS, which has checksums.
+"""
+
+
+@click.command(
+    epilog=BLIND_SPOTS
+    + """
+\b
+Examples:
+  turnlog verify
+  turnlog verify --project default
+  turnlog verify conv_6b048e5ed5b7705826581c23b1323960
+  turnlog verify --json | jq -r 'select(.warning | not) | .sequence'
+"""
+)
+@click.argument("conversations", nargs=-1)
+@click.option("--project", help="All of this project; or whose the conversations are.")
+@click.option("--all", "everything", is_flag=True, help="All of the log, as without arguments.")
+@click.option("--json", "as_json", is_flag=True, help="Each finding as an object, one a line.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=max(1, min(4, os.cpu_count() or 1)),
+    show_default=True,
+    help="Processes that check a large log.",
+)
+@click.option(
+    "--orphan-after-s",
+    default=ORPHAN_AFTER_S,
+    show_default=True,
+    help="Seconds after which a turn that has not ended is looked for on the queue.",
+)
+@options.running_nats_url
+@options.data_dir
+def verify(
+    conversations: tuple[str, ...],
+    *,
+    project: str | None,
+    everything: bool,
+    as_json: bool,
+    processes: int,
+    orphan_after_s: float,
+) -> None:
+    """Check CONVERSATIONS, or all of the log; exit 0 if it is whole, 1 if not, 2 if it is away.
+
+    Looked at are the chain of digests, the order, versions of events, outlines (recomputed), and
+    that each turn has ended once. A turn that nobody runs any more is a warning. Each finding names
+    the subject and the sequence.
+    """
+    if everything and (conversations or project):
+        raise click.UsageError("--all is without conversations and --project")
+    wanted = _wanted(conversations, project)
+
+    async def work(client: Client) -> Report:
+        with _progress() as progress:
+            return await Verification(
+                client, processes=processes, orphan_after_s=orphan_after_s, progress=progress
+            ).run(wanted)
+
+    report = auditing.on_log("verify", work)
+    if conversations and not report.commits:
+        raise auditing.NothingFound(f"the log has no conversation {', '.join(conversations)}")
+    _write(report, as_json=as_json)
+    if not report.clean:
+        sys.exit(FOUND)
+
+
+def _wanted(conversations: Sequence[str], project: str | None) -> list[str]:
+    if conversations:
+        of = project or subjects.DEFAULT_PROJECT
+        names = map(auditing.conversation_id_of, conversations)
+        return sorted({subjects.conversation(of, name) for name in names})
+    return [subjects.conversations_of(project) if project else subjects.ALL_CONVERSATIONS]
+
+
+def _write(report: Report, *, as_json: bool) -> None:
+    for found in report.findings:
+        if as_json:
+            click.echo(msgspec.json.encode(found).decode())
+            continue
+        word = "warning" if found.warning else "finding"
+        where = found.subject or "the log"
+        click.echo(f"{word}  {found.sequence:>8}  {where}  {found.rule}: {found.says}")
+    wrong = sum(not found.warning for found in report.findings)
+    warnings = len(report.findings) - wrong
+    said = f"{wrong} findings, {warnings} warnings" if report.findings else "nothing found"
+    click.echo(f"{report.commits} commits up to sequence {report.through}: {said}", err=as_json)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar on a terminal, with commits per second and the time that is left."""
+    if not sys.stderr.isatty():
+        yield _nothing
+        return
+    from rich import console, progress  # noqa: PLC0415 - only a terminal needs it
+
+    columns = (
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=console.Console(stderr=True), transient=True) as shown:
+        task = shown.add_task("verify", total=None)
+        reach: Callable[[int, int], None] = lambda reached, last: shown.update(  # noqa: E731
+            task, completed=reached, total=last
+        )
+        yield reach
+
+
+def _nothing(_reached: int, _last: int) -> None:
+    """Nobody looks."""
