@@ -17,10 +17,11 @@ from zlib import crc32
 import msgspec
 from nats.aio.client import Client
 
-from schemas import subjects
+from schemas import envelope, subjects
 from services import clock
 from services.audit.chain import diagnose, link_of
 from services.audit.checker import Begun, Checker, Seen
+from services.audit.export import Exported
 from services.audit.findings import Finding, Rule
 from services.audit.history import Histories
 from services.journal import following
@@ -97,6 +98,25 @@ class Verification:
             commits=sum(each.commits for each in seen),
             findings=tuple(sorted(findings, key=lambda finding: finding.sequence)),
         )
+
+    async def compare(self, exported: Exported) -> list[Finding]:
+        """What the log has no longer, or has another of, than an export that was made of it."""
+        log = await following.state(self._client)
+        subject = subjects.conversation(exported.project, exported.conversation_id)
+        held = {
+            logged.sequence: envelope.digest(logged.payload)
+            for logged in await self._conversation(subject, log.last_seq)
+        }
+        return [
+            Finding(
+                subject=subject,
+                sequence=sequence,
+                rule=Rule.EXPORT,
+                says="it is another than in the export" if sequence in held else "it is gone",
+            )
+            for sequence, digest in exported.digests.items()
+            if held.get(sequence) != digest
+        ]
 
     async def _conversation(self, subject: str, through: int) -> list[Logged]:
         found: list[Logged] = []

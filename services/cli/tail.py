@@ -69,6 +69,7 @@ Examples:
     "--type",
     "types",
     multiple=True,
+    metavar="EVENT",
     type=click.Choice(tuple(CLASSES)),
     help="Only events of this type; may be given several times.",
 )
@@ -181,7 +182,11 @@ def _lines(logged: Logged, types: frozenset[str]) -> Iterator[str]:
 
 
 def _objects(logged: Logged, types: frozenset[str]) -> Iterator[str]:
-    commit = envelope.decode(logged.payload)
+    try:
+        commit = envelope.decode(logged.payload)
+    except msgspec.MsgspecError:
+        click.echo(f"{logged.sequence} cannot be read: see `turnlog verify`", err=True)
+        return
     for event in commit.events:
         if not types or event.type in types:
             told = _Told(

@@ -4,14 +4,18 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nats.aio.client import Client
 
 from schemas import subjects
+from services.audit.export import Exported, ExportInvalid, read
 from services.audit.verification import Progress, Report, Verification
 from services.cli import auditing, options
+from services.journal.signing import signing_key
 
 ORPHAN_AFTER_S = 120.0
 FOUND = 1
@@ -38,6 +42,7 @@ Examples:
   turnlog verify
   turnlog verify --project default
   turnlog verify conv_6b048e5ed5b7705826581c23b1323960
+  turnlog verify --against story.jsonl
   turnlog verify --json | jq -r 'select(.warning | not) | .sequence'
 """
 )
@@ -58,6 +63,13 @@ Examples:
     show_default=True,
     help="Seconds after which a turn that has not ended is looked for on the queue.",
 )
+@click.option(
+    "--against",
+    "exports",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="An export to compare with the log; may be given several times.",
+)
 @options.running_nats_url
 @options.data_dir
 def verify(
@@ -68,6 +80,7 @@ def verify(
     as_json: bool,
     processes: int,
     orphan_after_s: float,
+    exports: tuple[Path, ...],
 ) -> None:
     """Check CONVERSATIONS, or all of the log; exit 0 if it is whole, 1 if not, 2 if it is away.
 
@@ -81,9 +94,16 @@ def verify(
 
     async def work(client: Client) -> Report:
         with _progress() as progress:
-            return await Verification(
+            look = Verification(
                 client, processes=processes, orphan_after_s=orphan_after_s, progress=progress
-            ).run(wanted)
+            )
+            report = await look.run(wanted)
+            differing = [
+                finding
+                for path in exports
+                for finding in await look.compare(await _exported(client, path))
+            ]
+        return msgspec.structs.replace(report, findings=(*report.findings, *differing))
 
     report = auditing.on_log("verify", work)
     if conversations and not report.commits:
@@ -91,6 +111,14 @@ def verify(
     _write(report, as_json=as_json)
     if not report.clean:
         sys.exit(FOUND)
+
+
+async def _exported(client: Client, path: Path) -> Exported:
+    key = await signing_key(client, Ed25519PrivateKey.generate())
+    try:
+        return read(path.read_bytes(), key.public_key())
+    except ExportInvalid as error:
+        raise click.ClickException(f"{path}: {error}") from error
 
 
 def _wanted(conversations: Sequence[str], project: str | None) -> list[str]:
