@@ -82,7 +82,7 @@ def pack(event: Event) -> StoredEvent:
 def unpack(stored: StoredEvent) -> Event:
     """The event at its current version; raises `EventUnknown` for what it cannot read."""
     current = CURRENT.get(stored.type)
-    if current is None or stored.version > current:
+    if current is None or not 1 <= stored.version <= current:
         raise EventUnknown(stored.type, stored.version)
     if stored.version == current:
         event: Event = _decoders[stored.type](stored.data)

@@ -202,6 +202,22 @@ def compacted(
     )
 
 
+def forked(
+    *items: Item, compactions: tuple[e.ForkedCompaction, ...] = (), more: bool = False
+) -> e.ConversationForked:
+    return e.ConversationForked(
+        origin="conv_1",
+        sequence=7,
+        digest="d1",
+        metadata={"topic": "a"},
+        items=tuple(item.raw for item in items),
+        tokens=tuple(item.tokens for item in items),
+        window_tokens=sum(item.tokens for item in items),
+        compactions=compactions,
+        more=more,
+    )
+
+
 def request(
     response_id: str,
     *items: Item,

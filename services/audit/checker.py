@@ -21,6 +21,8 @@ from services.journal.following import Logged
 ROWS_MAX = 1_000_000
 """Items that are remembered at once, of all conversations."""
 
+_NO_EVENT = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What reading and taking an event comes to that is not as it was written."""
 _NO_PARAMETERS = msgspec.Raw(b"{}")
 _encode = msgspec.json.Encoder().encode
 
@@ -90,7 +92,7 @@ class Checker:
             found = _check(thread, logged)
         except EventUnknown as error:
             thread.turns_known, found = False, [(Rule.VERSION, str(error))]
-        except msgspec.MsgspecError as error:
+        except _NO_EVENT as error:
             says = f"an event is not as it should be: {error}"
             thread.turns_known, found = False, [(Rule.UNREADABLE, says)]
         if thread.broken or not thread.turns_known:

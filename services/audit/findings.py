@@ -1,5 +1,6 @@
 """What a check of the log may find."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
@@ -33,3 +34,14 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     rule: Rule
     says: str
     warning: bool = False
+
+
+def settled(found: Iterable[Finding], explained: Iterable[Finding]) -> list[Finding]:
+    """All findings, in the log's order, without what comes of what was ``explained``.
+
+    Whatever else is odd about a commit that was altered needs no telling.
+    """
+    causes = list(explained)
+    places = {(cause.subject, cause.sequence) for cause in causes}
+    others = [each for each in found if (each.subject, each.sequence) not in places]
+    return sorted((*others, *causes), key=lambda finding: finding.sequence)

@@ -22,7 +22,7 @@ from services import clock
 from services.audit.chain import diagnose, link_of
 from services.audit.checker import Begun, Checker, Seen
 from services.audit.export import Exported
-from services.audit.findings import Finding, Rule
+from services.audit.findings import Finding, Rule, settled
 from services.audit.history import Histories
 from services.journal import following
 from services.journal.following import Logged
@@ -83,20 +83,21 @@ class Verification:
             late, seen = await checkers.finish()
         findings += late
         gaps.end(log.last_seq)
+        explained = list[Finding]()
         for each in seen:
             for subject in each.broken:
-                findings += await self._explained(subject, log.last_seq)
+                explained += await self._explained(subject, log.last_seq)
             for subject in each.forgotten:
                 findings += await self._alone(subject, log.last_seq)
         if list(wanted) == [subjects.ALL_CONVERSATIONS]:
-            known = {each.sequence for each in findings if each.rule is Rule.MISSING}
+            known = {each.sequence for each in explained if each.rule is Rule.MISSING}
             findings += gaps.findings(known)
         findings += await self._orphans([begun for each in seen for begun in each.running])
         self._progress(log.last_seq, log.last_seq)
         return Report(
             through=log.last_seq,
             commits=sum(each.commits for each in seen),
-            findings=tuple(sorted(findings, key=lambda finding: finding.sequence)),
+            findings=tuple(settled(findings, explained)),
         )
 
     async def compare(self, exported: Exported) -> list[Finding]:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import click
+import msgspec
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
@@ -18,6 +19,7 @@ from services.audit.points import Point
 from services.cli import address
 from services.cli.connection import connected
 from services.journal import JournalUnavailable
+from services.journal.following import LogMissing
 from services.journal.jetstream import JetStreamJournal
 
 T = TypeVar("T")
@@ -64,7 +66,9 @@ def on_log(name: str, work: Callable[[Client], Awaitable[T]]) -> T:
         return asyncio.run(run())
     except EventUnknown as error:
         raise LogUnavailable(str(error)) from error
-    except nats.js.errors.NotFoundError as error:
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise LogUnavailable(f"the log is damaged: {error}; see `turnlog verify`") from error
+    except (LogMissing, nats.js.errors.NotFoundError) as error:
         raise LogUnavailable("the server has no log of Turnlog's") from error
     except (JournalUnavailable, nats.errors.Error, OSError, TimeoutError) as error:
         raise LogUnavailable(f"the log cannot be read: {error}") from error

@@ -91,6 +91,7 @@ def verify(
     if everything and (conversations or project):
         raise click.UsageError("--all is without conversations and --project")
     wanted = _wanted(conversations, project)
+    contents = [(path, path.read_bytes()) for path in exports]
 
     async def work(client: Client) -> Report:
         with _progress() as progress:
@@ -100,8 +101,8 @@ def verify(
             report = await look.run(wanted)
             differing = [
                 finding
-                for path in exports
-                for finding in await look.compare(await _exported(client, path))
+                for path, content in contents
+                for finding in await look.compare(await _exported(client, path, content))
             ]
         return msgspec.structs.replace(report, findings=(*report.findings, *differing))
 
@@ -113,10 +114,10 @@ def verify(
         sys.exit(FOUND)
 
 
-async def _exported(client: Client, path: Path) -> Exported:
+async def _exported(client: Client, path: Path, content: bytes) -> Exported:
     key = await signing_key(client, Ed25519PrivateKey.generate())
     try:
-        return read(path.read_bytes(), key.public_key())
+        return read(content, key.public_key())
     except ExportInvalid as error:
         raise click.ClickException(f"{path}: {error}") from error
 

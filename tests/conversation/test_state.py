@@ -20,6 +20,7 @@ from tests.builders import (
     completed,
     created,
     failed,
+    forked,
     ids_of,
     in_turn,
     message,
@@ -97,6 +98,20 @@ EVENTS = st.one_of(
         TOKENS,
     ),
     st.builds(e.CompactionReverted, item_id=ITEM_IDS),
+    st.builds(
+        lambda items, name, covered, kept, more: forked(
+            *items,
+            compactions=(
+                e.ForkedCompaction(item_id=name, summary="x", covered=covered, kept=kept),
+            ),
+            more=more,
+        ),
+        MANY,
+        ITEM_IDS,
+        st.integers(0, 20),
+        st.lists(ITEM_IDS, max_size=2).map(tuple),
+        st.booleans(),
+    ),
 )
 HISTORIES = st.lists(EVENTS, max_size=25)
 
@@ -121,6 +136,7 @@ EVENTS_ONCE = [
     e.BudgetCrossed(tokens=2, budget=1),
     compacted(compaction_item("cmp_1"), covered=1, before=2, after=1),
     e.CompactionReverted(item_id="cmp_1"),
+    forked(message("msg_1")),
 ]
 
 
