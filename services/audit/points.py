@@ -9,6 +9,7 @@ Point: TypeAlias = int | datetime
 
 SEQUENCE_DIGITS_MAX = 18
 _SEQUENCE = re.compile(rf"[0-9]{{1,{SEQUENCE_DIGITS_MAX}}}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 class PointUnreadable(Exception):
@@ -25,6 +26,8 @@ def read(text: str) -> Point:
     """The point ``text`` names; a time without a zone is UTC. Raises `PointUnreadable`."""
     if _SEQUENCE.fullmatch(text):
         return int(text)
+    if not _DATE.match(text):
+        raise PointUnreadable(text)
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
