@@ -25,6 +25,8 @@ SIGNING_KEY = f"$KV.{KEYS}.{SIGNING_KEY_NAME}"
 
 ALL_CONTENT_KEYS = f"$KV.{KEYS}.content.*"
 ALL_CONVERSATIONS = "conversation.>"
+ANY = "*"
+"""Stands for any one name in a subject that is only listened to."""
 ALL_TURN_REQUESTS = "turn_request.>"
 ALL_UNSTORED_TURN_REQUESTS = "turn_request_unstored.*"
 ALL_DELTAS = "delta.>"
@@ -52,11 +54,6 @@ DEFAULT_PROJECT = "default"
 def conversation(project: str, conversation_id: str) -> str:
     """Subject of one conversation's commits; literal, since only literal subjects read fast."""
     return f"conversation.{project}.{conversation_id}"
-
-
-def conversations_of(project: str) -> str:
-    """Subjects of all conversations of a project."""
-    return f"conversation.{project}.*"
 
 
 def conversation_parts(subject: str) -> tuple[str, str]:

@@ -101,7 +101,25 @@ def until(commits: Sequence[Stored], point: Point | None) -> Sequence[Stored]:
         return commits
     for count in range(len(commits), 0, -1):
         stored = commits[count - 1]
-        here = stored.sequence if isinstance(point, int) else envelope.decode(stored.payload).at
-        if here <= point:  # type: ignore[operator]  # both are of the point's kind
+        if not _is_after(stored, point):
             return commits[:count]
     return ()
+
+
+def between(commits: Sequence[Stored], since: Point | None, to: Point | None) -> Sequence[Stored]:
+    """Commits from one point to another, those at both included."""
+    return [
+        stored for stored in until(commits, to) if since is None or not _is_before(stored, since)
+    ]
+
+
+def _is_after(stored: Stored, point: Point) -> bool:
+    if isinstance(point, int):
+        return stored.sequence > point
+    return envelope.decode(stored.payload).at > point
+
+
+def _is_before(stored: Stored, point: Point) -> bool:
+    if isinstance(point, int):
+        return stored.sequence < point
+    return envelope.decode(stored.payload).at < point

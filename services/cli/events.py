@@ -9,9 +9,12 @@ import nats.errors
 
 from schemas import envelope
 from schemas import events as e
+from schemas.events import CLASSES
 from schemas.ids import conversation_of
 from schemas.subjects import DEFAULT_PROJECT
-from services.cli import address, options
+from services.audit.history import between
+from services.audit.points import Point
+from services.cli import address, auditing, options
 from services.cli.connection import connected
 from services.journal import JournalUnavailable, Stored
 from services.journal.jetstream import JetStreamJournal
@@ -30,15 +33,34 @@ class LogUnavailable(click.ClickException):
 Examples:
   turnlog events conv_6b048e5ed5b7705826581c23b1323960
   turnlog events resp_6b048e5ed5b7705826581c23b13239606e9e60259a35adfd46
+  turnlog events --since 2026-11-25T15:00 --type turn_failed conv_6b048e5ed5b7705826581c23b1323960
   turnlog events --json conv_6b048e5ed5b7705826581c23b1323960 | jq .events
 """
 )
 @click.argument("conversation")
 @click.option("--project", default=DEFAULT_PROJECT, show_default=True, help="Whose it is.")
 @click.option("--json", "as_json", is_flag=True, help="Commits as they are stored, one a line.")
+@click.option("--since", type=auditing.point, help="From this sequence of the log, or time, on.")
+@click.option("--until", type=auditing.point, help="Up to this sequence of the log, or time.")
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    metavar="EVENT",
+    type=click.Choice(tuple(CLASSES)),
+    help="Only events of this type, or commits with one; may be given several times.",
+)
 @options.running_nats_url
 @options.data_dir
-def events(conversation: str, project: str, *, as_json: bool) -> None:
+def events(
+    conversation: str,
+    project: str,
+    *,
+    as_json: bool,
+    since: Point | None,
+    until: Point | None,
+    types: tuple[str, ...],
+) -> None:
     """Print the events of CONVERSATION, or of the one a response belongs to."""
     conversation_id = conversation_of(conversation) or conversation
     try:
@@ -47,8 +69,10 @@ def events(conversation: str, project: str, *, as_json: bool) -> None:
         raise LogUnavailable(f"the log cannot be read: {error}") from error
     if not stored:
         raise NothingFound(f"the log has no conversation {conversation_id}")
-    for commit in stored:
-        click.echo(commit.payload.decode() if as_json else "\n".join(told(commit)))
+    for commit in between(stored, since, until):
+        lines = told(commit, frozenset(types))
+        if lines:
+            click.echo(commit.payload.decode() if as_json else "\n".join(lines))
 
 
 async def history(nats_url: str, project: str, conversation_id: str) -> list[Stored]:
@@ -57,13 +81,17 @@ async def history(nats_url: str, project: str, conversation_id: str) -> list[Sto
         return await JetStreamJournal(client).read(project, conversation_id, after=0)
 
 
-def told(stored: Stored) -> list[str]:
-    """One line for each event of a commit: sequence, time, name, what it says."""
+def told(stored: Stored, types: frozenset[str] = frozenset()) -> list[str]:
+    """A line for each event of a commit, of ``types`` if there are any.
+
+    It has sequence, time, name, and what the event says.
+    """
     commit = envelope.decode(stored.payload)
     at = commit.at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     return [
         f"{stored.sequence:>6}  {at}  {event.type:<22}  {summary(envelope.unpack(event))}"
         for event in commit.events
+        if not types or event.type in types
     ]
 
 

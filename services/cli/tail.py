@@ -102,8 +102,8 @@ def subjects_of(project: str | None, conversations: Sequence[str]) -> list[str]:
     """What of the log is wanted."""
     if conversations:
         names = map(auditing.conversation_id_of, conversations)
-        return sorted({subjects.conversation(project or "*", name) for name in names})
-    return [subjects.conversations_of(project) if project else subjects.ALL_CONVERSATIONS]
+        return sorted({subjects.conversation(project or subjects.ANY, name) for name in names})
+    return [subjects.conversation(project, subjects.ANY) if project else subjects.ALL_CONVERSATIONS]
 
 
 async def _tail(wanted: list[str], types: frozenset[str], place: Place, *, as_json: bool) -> None:

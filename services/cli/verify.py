@@ -127,7 +127,7 @@ def _wanted(conversations: Sequence[str], project: str | None) -> list[str]:
         of = project or subjects.DEFAULT_PROJECT
         names = map(auditing.conversation_id_of, conversations)
         return sorted({subjects.conversation(of, name) for name in names})
-    return [subjects.conversations_of(project) if project else subjects.ALL_CONVERSATIONS]
+    return [subjects.conversation(project, subjects.ANY) if project else subjects.ALL_CONVERSATIONS]
 
 
 def _write(report: Report, *, as_json: bool) -> None:

@@ -129,13 +129,7 @@ def evolve(state: Conversation, event: e.Event, *, at: datetime, sequence: int) 
         case e.TurnRequested():
             return change(state, running=(*state.running, _requested(state, event, at=at)))
         case e.TurnStarted():
-            return change(
-                state,
-                running=tuple(
-                    change(turn, attempt=event.attempt) if turn.id == event.response_id else turn
-                    for turn in state.running
-                ),
-            )
+            return _begun_again(state, event)
         case e.TurnCompleted():
             return _completed(state, event, at=at, sequence=sequence)
         case e.TurnFailed():
@@ -232,6 +226,15 @@ def _requested(state: Conversation, event: e.TurnRequested, *, at: datetime) -> 
         line_start=len(state.line),
         deletions=len(state.removed),
     )
+
+
+def _begun_again(state: Conversation, event: e.TurnStarted) -> Conversation:
+    change = msgspec.structs.replace
+    running = tuple(
+        change(turn, attempt=event.attempt) if turn.id == event.response_id else turn
+        for turn in state.running
+    )
+    return change(state, running=running)
 
 
 def _joined(state: Conversation, added: tuple[Item, ...], tokens: int) -> Conversation:

@@ -22,6 +22,11 @@ FOLLOWED = [
 LAST = [places[-1] for places in BY_SUBJECT.values()]
 
 
+def around(place, log):
+    """What is found in the conversation of a commit."""
+    return checked([each for each in log if each.subject == LOG[place].subject])
+
+
 def places(findings):
     return [(finding.subject, finding.sequence, finding.rule) for finding in findings]
 
@@ -49,7 +54,7 @@ def test_a_flipped_byte_is_found_in_the_commit_that_has_it(share):
     for place, after in FOLLOWED:
         tampered = list(LOG)
         tampered[place] = flipped(LOG[place], int(len(LOG[place].payload) * share))
-        *others, found = checked(tampered)
+        *others, found = around(place, tampered)
         if after in LAST and found.rule is Rule.FORGED:
             # With nothing behind it, the one that follows may as well be the wrong one.
             assert places([found]) == [at(after, Rule.FORGED)]
@@ -64,13 +69,13 @@ def test_a_flipped_byte_is_found_in_the_commit_that_has_it(share):
 def test_a_removed_commit_is_found_where_it_was():
     for place, _ in FOLLOWED:
         tampered = [each for each in LOG if each is not LOG[place]]
-        assert places(checked(tampered)) == [at(place, Rule.MISSING)]
+        assert places(around(place, tampered)) == [at(place, Rule.MISSING)]
 
 
 def test_two_swapped_commits_are_found_at_the_first_and_named_both():
     for place, after in FOLLOWED:
         if any(one == after for one, _ in FOLLOWED):
-            (found,) = checked(exchanged(LOG, place, after))
+            (found,) = around(place, exchanged(LOG, place, after))
             assert places([found]) == [at(place, Rule.SWAPPED)]
             assert f"changed places with {LOG[after].sequence}" in found.says
 
@@ -86,7 +91,7 @@ def test_a_forged_commit_in_between_is_found():
         before = LOG[place]
         between = (LOG[place].sequence + LOG[after].sequence) / 2
         own = forged(before, id="mine", prev="0" * 64)._replace(sequence=between)
-        (found,) = checked([*LOG[: place + 1], own, *LOG[place + 1 :]])
+        (found,) = around(place, [*LOG[: place + 1], own, *LOG[place + 1 :]])
         assert places([found]) == [(before.subject, between, Rule.FORGED)]
 
 
@@ -96,7 +101,7 @@ def test_a_forged_commit_in_between_that_knows_the_digest_is_found():
         between = (LOG[place].sequence + LOG[after].sequence) / 2
         digest = envelope.digest(before.payload)
         own = forged(before, id="mine", prev=digest)._replace(sequence=between)
-        found = checked([*LOG[: place + 1], own, *LOG[place + 1 :]])
+        found = around(place, [*LOG[: place + 1], own, *LOG[place + 1 :]])
         assert (before.subject, between, Rule.FORGED) in places(found)
 
 
@@ -127,7 +132,7 @@ def test_a_header_that_was_altered_is_found():
         }
         tampered = list(LOG)
         tampered[place] = LOG[place]._replace(headers=headers)
-        found = checked(tampered)
+        found = around(place, tampered)
         assert {(each.sequence, each.rule) for each in found} == {
             (LOG[place].sequence, Rule.OUTLINE)
         }

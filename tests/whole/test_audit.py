@@ -12,9 +12,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from openai import OpenAI
 
 from schemas import envelope, ids
+from services.cli.main import main
 from services.conversation.commands import CreateConversation
 from services.conversation.decide import Policy
 from services.journal.conversations import Conversations
@@ -35,16 +37,9 @@ from tests.whole.running import (
 
 def turnlog(running: Running, *arguments: str, status: int = 0) -> str:
     """What a command prints."""
-    done = subprocess.run(
-        [*PYTHON, "services.cli", *arguments],
-        env=own(running.mark, TURNLOG_NATS_URL=running.nats_url),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == status, (done.stdout, done.stderr)
-    return done.stdout if status == 0 else done.stdout + done.stderr
+    done = CliRunner().invoke(main, arguments, env={"TURNLOG_NATS_URL": running.nats_url})
+    assert done.exit_code == status, done.output
+    return done.stdout if status == 0 else done.output
 
 
 @pytest.fixture
@@ -218,6 +213,18 @@ def test_what_changed_is_told(shared: Running, story: str):
     assert '~ metadata topic  "a" -> "b"' in text
     assert f"- item {gone['id']}  Hello" in text
     assert json.loads(turnlog(shared, "diff", "--json", story, str(first), str(last))) == told
+
+
+def test_events_are_told_from_one_point_to_another(shared: Running, story: str):
+    numbers = sequences(shared, story)
+    since, to = numbers[2], numbers[-2]
+    span = ("events", "--since", str(since), "--until", str(to))
+    told = [int(line.split()[0]) for line in turnlog(shared, *span, story).splitlines()]
+    assert sorted(set(told)) == [number for number in numbers if since <= number <= to]
+    failed = turnlog(shared, "events", "--type", "turn_failed", story).splitlines()
+    assert ["  turn_failed  " in line for line in failed] == [True]
+    commits = turnlog(shared, "events", "--json", "--type", "turn_failed", story).splitlines()
+    assert [json.loads(line)["events"][0]["type"] for line in commits] == ["turn_failed"]
 
 
 class Commit(msgspec.Struct):
