@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from schemas import events as e
 from services.conversation import commands as c
-from services.conversation.decide import Policy, decide
+from services.conversation.budget import Policy
+from services.conversation.decide import decide
 from services.conversation.refusals import Refused
 from services.conversation.state import NEW, Conversation
 from tests.builders import (
@@ -47,7 +48,7 @@ class Teller:
                 items=tuple(self._message() for _ in range(luck.randrange(1, 4)))
             ),
             "delete": self._delete,
-            "ask": lambda *_: request(self._id("resp"), self._message()),
+            "ask": self._ask,
             "answer": self._answer,
             "sum_up": self._sum_up,
             "compact": self._compact,
@@ -67,6 +68,11 @@ class Teller:
     def _delete(self, state: Conversation, luck: Random) -> c.Command | None:
         standing = ids_of(state.listed(0, descending=False))
         return c.DeleteItem(item_id=luck.choice(standing)) if standing else None
+
+    def _ask(self, _state: Conversation, luck: Random) -> c.Command:
+        parameters = luck.choice([b"{}", b'{"truncation":"auto"}'])
+        command = request(self._id("resp"), self._message())
+        return msgspec.structs.replace(command, parameters=msgspec.Raw(parameters))
 
     def _answer(self, state: Conversation, luck: Random) -> c.Command | None:
         turn = state.turn_on_line

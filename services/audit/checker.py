@@ -23,7 +23,6 @@ ROWS_MAX = 1_000_000
 
 _NO_EVENT = (msgspec.MsgspecError, ValueError, RecursionError)
 """What reading and taking an event comes to that is not as it was written."""
-_NO_PARAMETERS = msgspec.Raw(b"{}")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -210,11 +209,15 @@ def _outline(state: Conversation, logged: Logged) -> list[tuple[Rule, str]]:
 
 
 def _slim(event: e.Event) -> e.Event:
-    """An event with ids of items in place of their content, which nothing here depends on."""
+    """An event with ids of items in place of their content, which nothing here depends on.
+
+    It holds nothing of the message it came in, so that that can be forgotten.
+    """
     change = msgspec.structs.replace
     match event:
         case e.TurnRequested():
-            return change(event, items=_slims(event.items), parameters=_NO_PARAMETERS)
+            parameters = msgspec.Raw(bytes(event.parameters))
+            return change(event, items=_slims(event.items), parameters=parameters)
         case e.ItemsAdded():
             return change(event, items=_slims(event.items))
         case e.TurnCompleted():
@@ -236,4 +239,5 @@ def _slims(raws: tuple[msgspec.Raw, ...]) -> tuple[msgspec.Raw, ...]:
 
 
 def _slimmed(raw: msgspec.Raw) -> msgspec.Raw:
-    return msgspec.Raw(_encode({"id": items.head(raw).id, "type": ""}))
+    head = items.head(raw)
+    return msgspec.Raw(_encode({"id": head.id, "type": head.type, "role": head.role}))

@@ -10,7 +10,7 @@ from services.audit.fork import Forks
 from services.audit.history import Histories
 from services.audit.points import Point
 from services.cli import auditing, options
-from services.conversation.decide import Policy
+from services.conversation.budget import Policy
 from services.conversation.refusals import Refused
 from services.journal.conversations import Conversations
 from services.journal.jetstream import JetStreamJournal

@@ -14,7 +14,7 @@ from services import clock
 from services.audit.chain import diagnose, link_of
 from services.audit.checker import Checker
 from services.audit.findings import Finding, settled
-from services.conversation.decide import Policy
+from services.conversation.budget import Policy
 from services.conversation.refusals import Refused
 from services.conversation.state import Conversation
 from services.journal import Journal, following

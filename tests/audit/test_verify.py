@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from schemas import envelope, subjects
 from services.audit import verification
 from services.cli.verify import verify
+from services.conversation.budget import Policy
 from services.conversation.commands import CreateConversation, RequestTurn
-from services.conversation.decide import Policy
 from services.journal import streams
 from services.journal.conversations import Conversations
 from services.journal.jetstream import EXPECTED, JetStreamJournal

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from schemas.events import ConversationForked, ForkedCompaction
 from services.conversation import fork
+from services.conversation.budget import Policy
 from services.conversation.commands import AddItems, DeleteItem, ForkConversation
-from services.conversation.decide import Policy, decide
+from services.conversation.decide import decide
 from services.conversation.history import Compaction
 from services.conversation.refusals import ConversationUnknown
 from services.conversation.state import NEW, UNSTORED, Conversation, evolve

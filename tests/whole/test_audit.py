@@ -17,8 +17,8 @@ from openai import OpenAI
 
 from schemas import envelope, ids
 from services.cli.main import main
+from services.conversation.budget import Policy
 from services.conversation.commands import CreateConversation
-from services.conversation.decide import Policy
 from services.journal.conversations import Conversations
 from services.journal.jetstream import JetStreamJournal
 from tests.builders import message as stored_message
