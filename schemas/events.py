@@ -173,13 +173,15 @@ class CompactionReverted(_Event, frozen=True, kw_only=True):
 class ForkedCompaction(_Event, frozen=True, kw_only=True):
     """A summary that was in force where a fork was taken; no event by itself.
 
-    Its item is on the fork's line; ``covered`` is a position there. Else as `TurnCompaction`.
+    Its item is on the fork's line; ``covered`` is a position there. ``crossed`` is the size at
+    which the budget had been found crossed until then. Else as `TurnCompaction`.
     """
 
     item_id: str
     summary: str
     covered: int
     kept: tuple[str, ...] = ()
+    crossed: int = 0
 
 
 class ConversationForked(_Event, frozen=True, kw_only=True):
@@ -187,8 +189,9 @@ class ConversationForked(_Event, frozen=True, kw_only=True):
 
     It holds all that windows are made of, and needs its origin no more. ``digest`` is the SHA-256
     of that commit. ``items`` are those that had not left the line, with the ids they have there;
-    ``window_tokens`` is the size of the window. ``more``: what does not fit into this commit is in
-    further ones of this kind, and until the last of them nobody can address the conversation.
+    ``window_tokens`` is the size of the window, ``crossed`` the one at which ``budget`` was last
+    found crossed, if no compaction has answered that. ``more``: what does not fit into this commit
+    is in further ones of this kind, and until the last of them nobody can address the conversation.
     """
 
     origin: str
@@ -198,6 +201,8 @@ class ConversationForked(_Event, frozen=True, kw_only=True):
     items: tuple[msgspec.Raw, ...]
     tokens: tuple[int, ...]
     window_tokens: int
+    crossed: int = 0
+    budget: int = 0
     compactions: tuple[ForkedCompaction, ...] = ()
     more: bool = False
 

@@ -104,7 +104,7 @@ def granted(story: Story) -> Iterator[tuple[e.Event, ...]]:
         command = teller.command(state, step, seed)
         try:
             events = command and decide(
-                state, command, conversation_id=CONVERSATION_ID, policy=Policy()
+                state, command, conversation_id=CONVERSATION_ID, policy=Policy(tokens_budget=20)
             )
         except Refused:
             continue

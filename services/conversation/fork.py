@@ -30,6 +30,7 @@ def parts(
             summary=done.summary,
             covered=bisect_left(positions, done.covered),
             kept=tuple(item_id for item_id in done.kept if item_id in standing),
+            crossed=done.crossed,
         )
         for done in state.compactions
     ]
@@ -41,6 +42,8 @@ def parts(
         items=(),
         tokens=(),
         window_tokens=state.tokens,
+        crossed=state.crossed,
+        budget=state.budget,
         more=True,
     )
     while True:

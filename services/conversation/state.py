@@ -357,10 +357,13 @@ def _forked(
     for done in event.compactions:
         item, position = state.line.get(done.item_id), state.line.position(done.item_id)
         if item is not None and position is not None:
+            state = msgspec.structs.replace(state, crossed=done.crossed)
             state = _in_force(state, item, done, position=position, sequence=sequence)
     return msgspec.structs.replace(
         state,
         exists=True,
+        crossed=event.crossed,
+        budget=event.budget,
         hidden=event.more,
         created_at=state.created_at or at,
         metadata=event.metadata,

@@ -58,7 +58,9 @@ def test_a_fork_has_the_window_of_its_origin_to_the_byte(story):
     copy = forked(state)
     assert raws(copy.window()) == raws(state.window())
     assert raws(copy.listed(0, descending=False)) == raws(state.listed(0, descending=False))
-    assert (copy.tokens, copy.metadata) == (state.tokens, state.metadata)
+    for name in ("tokens", "metadata", "crossed", "budget"):
+        assert getattr(copy, name) == getattr(state, name)
+    assert [c.crossed for c in copy.compactions] == [c.crossed for c in state.compactions]
     assert (len(copy.removed), copy.running, len(copy.turns)) == (0, (), 0)
 
 

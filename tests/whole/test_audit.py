@@ -126,6 +126,8 @@ def test_a_fork_of_any_point_has_the_window_there_was(shared: Running, story: st
             assert [json.loads(raw) for raw in listed(http, forked)] == window
             assert shared.fold(forked).state.tokens == then["window"]["tokens"]
             assert shared.fold(forked).state.running == ()
+            bytes_then = turnlog(shared, "window", "--json", story, "--at", str(sequence))
+            assert turnlog(shared, "window", "--json", forked) == bytes_then
 
 
 def test_a_fork_lives_on_when_its_origin_is_deleted(shared: Running, client: OpenAI):
