@@ -22,6 +22,12 @@ FOUND = 1
 """Exit status where something was found."""
 
 
+class ExportUnusable(click.ClickException):
+    """There is nothing to compare the log with."""
+
+    exit_code = 2
+
+
 BLIND_SPOTS = """\b
 What a chain cannot show:
 * That the last commits of a conversation are gone. Where they were deleted
@@ -119,7 +125,7 @@ async def _exported(client: Client, path: Path, content: bytes) -> Exported:
     try:
         return read(content, key.public_key())
     except ExportInvalid as error:
-        raise click.ClickException(f"{path}: {error}") from error
+        raise ExportUnusable(f"{path}: {error}") from error
 
 
 def _wanted(conversations: Sequence[str], project: str | None) -> list[str]:

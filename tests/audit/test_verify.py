@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from schemas import envelope, subjects
 from services.audit import verification
+from services.cli.export import export
 from services.cli.verify import verify
 from services.conversation.budget import Policy
 from services.conversation.commands import CreateConversation, RequestTurn
@@ -125,6 +126,28 @@ def test_a_removed_last_commit_is_found_by_the_gap_it_leaves(log, server_of):
         assert ran(url, last.subject.split(".")[2]).exit_code == 0
         remove(url, log[-1].sequence)
         assert findings(url)[-1] == ("", log[-1].sequence, "missing")
+
+
+def test_an_export_shows_what_the_log_has_no_longer(log, server_of, tmp_path):
+    last = {each.subject: each for each in log}[log[0].subject]
+    _, _, name = last.subject.split(".")
+    path = tmp_path / "story.jsonl"
+    with server_of(log) as url:
+        made = CliRunner().invoke(
+            export, ["--conversation", name, "-o", str(path)], env={"TURNLOG_NATS_URL": url}
+        )
+        assert made.exit_code == 0, made.output
+        assert ran(url, "--against", str(path)).exit_code == 0
+        remove(url, last.sequence)
+        # Without the export, the conversation by itself looks whole.
+        assert ran(url, name).exit_code == 0
+        assert findings(url, name, "--against", str(path)) == [
+            (last.subject, last.sequence, "export")
+        ]
+        path.write_bytes(path.read_bytes().replace(b"conv_", b"conv-", 1))
+        altered = ran(url, "--against", str(path))
+    assert altered.exit_code == 2
+    assert f"Error: {path}: it was altered after it was signed" in altered.output
 
 
 def test_a_conversation_that_was_purged_is_found(log, server_of):
