@@ -48,7 +48,7 @@ def test_the_queue_example_runs_as_it_is_written(shared: Running):
 def test_every_command_the_readme_names_is_listed_in_the_help():
     named = {
         name
-        for names in re.findall(r"\bturnlog ([a-z]+(?:(?:\||, )[a-z]+)*)", README)
+        for names in re.findall(r"\bturnlog ([a-z-]+(?:(?:\||, )[a-z-]+)*)", README)
         for name in re.split(r"\||, ", names)
     }
     listed = CliRunner().invoke(main, ["--help"]).output
