@@ -3,13 +3,13 @@
 from nats.aio.client import Client
 
 from schemas import claims, subjects, turn_requests
-from schemas.http.errors import ApiError, Invalid, KeyReused, Overloaded
+from schemas.http.errors import ApiError, Invalid, KeyReused, Overloaded, TooMany
 from schemas.turn_requests import TurnRequest
 from services import clock
 from services.journal import JournalUnavailable
 from services.journal.claimed_turns import ClaimedTurns
 from services.journal.conversations import Conversations
-from services.journal.publishing import MESSAGE_ID, publish
+from services.journal.publishing import MESSAGE_ID, NOT_STORED, publish
 from services.responder.outcome import Refusal, Repeated, refusal
 
 ASK_WAIT_S = 5.0
@@ -85,16 +85,17 @@ class Door:
             return refusal(reused)
         if claimed.first:
             return None
-        if not claimed.asked:
-            # Whoever claimed the key may have died before asking.
-            await self._ask(project, claimed.request)
+        if not claimed.asked and not await self._ask(project, claimed.request):
+            # The key goes on to stand for the first: the next repeat may find room for it.
+            return refusal(TooMany("Too many turns are waiting. Please retry."))
         turn = claimed.turn
         return Repeated(
             response_id=claimed.request.response_id,
             frees_line=turn is None or turn.ended_at is not None,
         )
 
-    async def _ask(self, project: str, request: TurnRequest) -> None:
+    async def _ask(self, project: str, request: TurnRequest) -> bool:
+        """Ask for the first, whose asker may have died before; false if there is no room."""
         ack = await publish(
             self._client,
             subjects.turn_request(project, request.conversation_id),
@@ -102,5 +103,8 @@ class Door:
             {MESSAGE_ID: request.response_id},
             wait_s=ASK_WAIT_S,
         )
-        if ack.error is not None:
-            raise JournalUnavailable(f"request refused: {ack.error.description}")
+        if ack.error is None:
+            return True
+        if ack.error.err_code == NOT_STORED:
+            return False
+        raise JournalUnavailable(f"request refused: {ack.error.description}")

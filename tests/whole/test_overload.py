@@ -7,11 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import httpx2
+import msgspec
 import pytest
+from nats.aio.client import Client
 from openai import OpenAI, RateLimitError
 
+from schemas import claims, deltas
+from schemas.claims import Claim
+from services import ids
+from services.journal.claims import Claims
+from tests.whole.asking import kind, request, told
 from tests.whole.running import (
     MODEL,
+    PROJECT,
     Child,
     Running,
     another_gateway,
@@ -94,6 +102,41 @@ def test_a_full_queue_refuses_what_comes_over_http(narrow: Running):
 
     ended = [narrow.events(each).count("turn_completed") for each in conversations]
     assert ended == [4, 1, 1, 1]
+
+
+def test_repeats_of_what_was_never_asked_do_not_wait_for_the_room_they_take(narrow: Running):
+    with narrow.client() as client:
+        conversation = client.conversations.create().id
+    keys = [f"never-asked-{number}" for number in range(4)]
+    repeats = [
+        request(f"[[say {key}]]", conversation_id=conversation, request_id=key) for key in keys
+    ]
+
+    async def claim(client: Client) -> None:
+        for key, each in zip(keys, repeats, strict=True):
+            fingerprint = claims.fingerprint_of_turn(msgspec.json.encode(each["body"]))
+            first = Claim(
+                id=ids.response_id(conversation),
+                conversation_id=conversation,
+                fingerprint=fingerprint,
+            )
+            await Claims(client).claim(PROJECT, key, first)
+
+    narrow.on_log(claim)
+    with ThreadPoolExecutor(1) as pool:
+        narrow.kill("responder", signal.SIGSTOP)
+        try:
+            answers = pool.submit(told, narrow, *repeats)
+            until(lambda: narrow.turns_waiting() == len(repeats))
+        finally:
+            narrow.kill("responder", signal.SIGCONT)
+        kinds = [kind(each) for each in answers.result(60)]
+    assert deltas.REFUSAL in kinds
+    assert set(kinds) <= {deltas.REFUSAL, deltas.REPEAT}
+    for each in answers.result():
+        if kind(each) == deltas.REFUSAL:
+            assert (each.headers or {})[deltas.STATUS_HEADER] == "429"
+    until(lambda: narrow.turns_waiting() == 0)
 
 
 def test_a_responder_refuses_what_it_would_have_to_keep_in_memory(narrow: Running):
