@@ -31,6 +31,10 @@ class _Next(msgspec.Struct):
     next_by_subj: str
 
 
+class _At(msgspec.Struct):
+    seq: int
+
+
 class _Delete(msgspec.Struct):
     seq: int
     no_erase: bool = True
@@ -91,6 +95,10 @@ class TurnRequests:
             if waiting.request.response_id == response_id:
                 return waiting
         return None
+
+    async def holds(self, place: int) -> bool:
+        """Whether the request at ``place`` is still to be answered; raises `JournalUnavailable`."""
+        return (await self._ask("GET", _encode(_At(place)), _NONE)).message is not None
 
     async def remove(self, place: int) -> None:
         """Take a request off the queue, delivered or not; twice is once."""

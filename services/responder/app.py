@@ -107,7 +107,13 @@ async def build(settings: ResponderSettings) -> FastStream:
         max_workers=settings.turns_running_max,
         ack_policy=AckPolicy.MANUAL,
     )
-    queue(responder.take)
+    pull = PatientPull(declare, places=settings.turns_running_max)
+
+    async def take(message: NatsMessage) -> None:
+        with pull.place(message.raw_message) as old:
+            await responder.take(message, old=old)
+
+    queue(take)
     broker.subscriber(
         subjects.ALL_UNSTORED_TURN_REQUESTS,
         queue=subjects.RESPONDER,
@@ -120,12 +126,10 @@ async def build(settings: ResponderSettings) -> FastStream:
 
     async def pull_patiently() -> None:
         assert isinstance(queue.subscription, JetStreamContext.PullSubscription)
-        queue.subscription = PatientPull(queue.subscription, declare)
+        queue.subscription = pull.over(queue.subscription)
 
     async def health() -> queries.Health:
-        pull = queue.subscription
-        answered = isinstance(pull, PatientPull) and pull.answered
-        return queries.Health(ok=client.is_connected and answered)
+        return queries.Health(ok=client.is_connected and pull.answered)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:

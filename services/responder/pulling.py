@@ -1,13 +1,16 @@
 """The queue as it is pulled from, whatever becomes of its consumer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import nats.errors
 import structlog
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError, ServiceUnavailableError
+
+from services import clock
 
 log = structlog.get_logger()
 
@@ -17,29 +20,71 @@ UNANSWERED_WAIT_S = 0.25
 """Time between requests nobody takes: the consumer has no leader, or is no more."""
 
 
-class PatientPull:
-    """A pull subscription that does not ask all the time while nobody answers.
+OLD_S = 5.0
+"""Seconds after which a message may have been delivered to somebody else as well: well below the
+queue's ack wait."""
 
-    A consumer that was deleted is made again.
+
+class PatientPull:
+    """A pull subscription that asks for no more than can be worked on.
+
+    Nor all the time while nobody answers. A consumer that was deleted is made again.
     """
 
-    def __init__(
-        self, pull: JetStreamContext.PullSubscription, declare: Callable[[], Awaitable[None]]
-    ) -> None:
-        """``declare`` makes the consumer that ``pull`` asks."""
-        self._pull = pull
+    def __init__(self, declare: Callable[[], Awaitable[None]], *, places: int) -> None:
+        """``declare`` makes the consumer; of its messages ``places`` are worked on at once."""
         self._declare = declare
+        self._pull: JetStreamContext.PullSubscription | None = None
+        self._places = asyncio.Semaphore(places)
+        self._asked_at = clock.monotonic()
+        self._fetched: dict[str, float] = {}
+        """Since when each message may have been on its way, by its reply subject."""
         self.answered = True
         """Whether somebody took the last request."""
 
+    def over(self, pull: JetStreamContext.PullSubscription) -> "PatientPull":
+        """Ask with ``pull`` from now on."""
+        self._pull = pull
+        return self
+
     async def fetch(self, batch: int, timeout: float | None) -> list[Msg]:
-        """As nats-py does, and raising what it raises."""
+        """As nats-py does, and raising what it raises, once there is a place for a message."""
+        assert self._pull is not None
+        assert batch == 1, "a message takes one place"
+        await self._places.acquire()
+        # One that the last request was too late for waits to be returned by this one.
+        sent_at, self._asked_at = self._asked_at, clock.monotonic()
         try:
-            found = await self._pull.fetch(batch=batch, timeout=timeout)
+            (message,) = await self._asked(self._pull, timeout)
+        except BaseException:
+            self._places.release()
+            raise
+        self._fetched[message.reply] = sent_at
+        return [message]
+
+    @contextmanager
+    def place(self, message: Msg) -> Iterator[bool]:
+        """Work on a message; whether it may have been delivered again meanwhile.
+
+        This process may have been stopped for a while, or the message had no place.
+        """
+        sent_at = self._fetched.get(message.reply)
+        try:
+            yield sent_at is not None and clock.monotonic() - sent_at > OLD_S
+        finally:
+            # The very first message may have been fetched by another.
+            if self._fetched.pop(message.reply, None) is not None:
+                self._places.release()
+
+    async def _asked(
+        self, pull: JetStreamContext.PullSubscription, timeout: float | None
+    ) -> list[Msg]:
+        try:
+            found = await pull.fetch(batch=1, timeout=timeout)
         except ServiceUnavailableError:
             self.answered = False
             await asyncio.sleep(UNANSWERED_WAIT_S)
-            await self._restore()
+            await self._restore(pull)
             raise
         except nats.errors.TimeoutError:
             self.answered = True
@@ -49,11 +94,12 @@ class PatientPull:
 
     async def unsubscribe(self) -> None:
         """Fetch no more."""
-        await self._pull.unsubscribe()
+        if self._pull is not None:
+            await self._pull.unsubscribe()
 
-    async def _restore(self) -> None:
+    async def _restore(self, pull: JetStreamContext.PullSubscription) -> None:
         try:
-            await self._pull.consumer_info()
+            await pull.consumer_info()
         except NotFoundError:
             log.warning("queue.consumer_lost")
             await self._declare()

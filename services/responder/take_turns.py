@@ -67,11 +67,14 @@ class Responder:
         self._unharmed: Counter[Key] = Counter()
         """How often a turn that had not begun came to nothing without harm, here."""
 
-    async def take(self, message: NatsMessage) -> None:
-        """One delivery of a stored turn request, and what waits behind it."""
+    async def take(self, message: NatsMessage, *, old: bool = False) -> None:
+        """One delivery of a stored turn request, and what waits behind it.
+
+        ``old``: it may have been delivered to somebody else since, and be done with.
+        """
         subject = message.raw_message.subject
         project, conversation_id = subjects.turn_request_parts(subject)
-        taken = Delivered(message)
+        taken = Delivered(message, old=old)
         request = decoded(message.body, conversation_id)
         if request is None:
             await self._park(subject, message.body, "unreadable")
@@ -178,9 +181,12 @@ class Responder:
 
     async def _in_order(self, project: str, request: TurnRequest, taken: Delivered) -> bool:
         """Work on a delivery unless it has to wait; whether its conversation is free then."""
-        if queues(request):
+        if taken.old or queues(request):
             try:
-                if await self._order.waits(project, request, taken.place):
+                if taken.old and not await self._queue.holds(taken.place):
+                    log.info("turn.done_elsewhere", response_id=request.response_id)
+                    return False
+                if queues(request) and await self._order.waits(project, request, taken.place):
                     # What is turned away need not wait for its turn.
                     if await self._door.turned_away(project, request) is not None:
                         await self._answer(project, request, taken)

@@ -41,12 +41,13 @@ def _heard_or_not() -> Iterator[None]:
 class Delivered:
     """A request that was delivered; it stays ours for as long as signs of life are given."""
 
-    def __init__(self, message: NatsMessage) -> None:
-        """``message`` is not acked yet."""
+    def __init__(self, message: NatsMessage, *, old: bool = False) -> None:
+        """``message`` is not acked yet; ``old``: it may have been delivered again since."""
         metadata = message.raw_message.metadata
         self._message = message
         self.place = metadata.sequence.stream
         self.first = (metadata.num_delivered or 1) == 1
+        self.old = old
 
     async def done(self) -> None:
         """As the protocol says."""

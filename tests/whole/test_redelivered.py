@@ -1,5 +1,6 @@
 """What the queue forgets when it is killed, and what it delivers again, ends every turn once."""
 
+import json
 import os
 import signal
 import time
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from nats.aio.client import Client
+from nats.js.api import ConsumerInfo
 
 from schemas import subjects
 from services.conversation import commands
@@ -16,6 +18,7 @@ from services.conversation.budget import Policy
 from services.journal import streams
 from services.journal.conversations import Conversations
 from services.journal.jetstream import JetStreamJournal
+from tests.whole.asking import request
 from tests.whole.running import (
     MODEL,
     PROJECT,
@@ -43,6 +46,11 @@ def begun(running: Running, text: str, conversation_id: str) -> str:
         )
     until(lambda: running.received_with(text))
     return str(response.id)
+
+
+def created(running: Running) -> str:
+    with running.client() as client:
+        return str(client.conversations.create().id)
 
 
 def ends(running: Running, conversation_id: str) -> list[str]:
@@ -98,8 +106,7 @@ def test_a_turn_delivered_again_to_who_works_on_it_is_worked_on_once(wounded: Ru
 def test_a_stream_ends_whose_responder_died_between_the_end_and_the_first_word(
     wounded: Running, background: bool
 ):
-    with wounded.client() as client:
-        conversation_id = client.conversations.create().id
+    conversation_id = created(wounded)
     text = f"unsaid-{background} [[wait 20]]"
 
     async def end(client: Client) -> None:
@@ -132,3 +139,42 @@ def test_a_stream_ends_whose_responder_died_between_the_end_and_the_first_word(
         told = waiting.result(15)
     assert told.rstrip().split(b"\n\n")[-1].startswith(b"event: response.failed\n")
     assert ends(wounded, conversation_id) == ["turn_failed"]
+
+
+def test_what_another_has_refused_is_not_run_by_who_was_stopped_meanwhile(wounded: Running):
+    conversation_id = created(wounded)
+    pid = wounded.pid("responder")
+    asked = request("refused elsewhere", conversation_id=conversation_id, overlap="reject")
+
+    async def consumer(client: Client) -> ConsumerInfo:
+        return await client.jetstream().consumer_info(subjects.TURN_REQUESTS, subjects.RESPONDER)
+
+    async def reach_the_stopped(client: Client) -> None:
+        """Have the request delivered to a process that does not read it any more."""
+        where, payload = subjects.turn_request(PROJECT, conversation_id), json.dumps(asked).encode()
+        for attempt in range(20):
+            while not (await consumer(client)).num_waiting:
+                continue
+            os.kill(pid, signal.SIGSTOP)
+            await client.jetstream().publish(where, payload, headers={"Nats-Msg-Id": str(attempt)})
+            if (await consumer(client)).num_ack_pending:
+                return
+            # Its last request for messages had just expired.
+            await client.jetstream().purge_stream(subjects.TURN_REQUESTS)
+            os.kill(pid, signal.SIGCONT)
+        raise AssertionError("never delivered")
+
+    wounded.on_log(reach_the_stopped)
+    try:
+        other = wounded.beside("responder")
+        other.said("responder.started")
+        begun(wounded, "[[delay 11]] in its way", conversation_id)
+        refused = other.said("turn.refused", response_id=asked["response_id"])
+        assert refused["http_status"] == 400
+        until(lambda: ends(wounded, conversation_id) == ["turn_completed"])
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert wounded.up is not None
+    wounded.up.said("turn.done_elsewhere", response_id=asked["response_id"])
+    assert wounded.received_with("refused elsewhere") == []
+    assert other.end() == 0
