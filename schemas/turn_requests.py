@@ -68,6 +68,11 @@ def queues(request: TurnRequest) -> bool:
     return request.overlap == QUEUE and request.on_line
 
 
+def promised(request: TurnRequest, *, background: bool, store: bool) -> bool:
+    """Whether its asker is told that it waits, and may look for its response from then on."""
+    return background and store and queues(request)
+
+
 class _Target(msgspec.Struct):
     conversation: Any = None
 

@@ -13,6 +13,7 @@ from schemas.http import checks, stream_events
 from schemas.http import responses as bodies
 from schemas.http.create_response import read_create
 from schemas.http.errors import Invalid, Overloaded
+from schemas.turn_requests import promised
 from services import clock, ids
 from services.conversation import commands
 from services.conversation.decide import before_input, cancellable
@@ -31,7 +32,7 @@ from services.gateway.listener import Ended, Listener
 from services.gateway.repeated_turns import Found, RepeatedTurns
 from services.gateway.settings import GatewaySettings
 from services.gateway.turns import Turns
-from services.gateway.waiting import WaitingTurns, promised, turn_of
+from services.gateway.waiting import WaitingTurns, turn_of
 from services.journal.conversations import Conversations
 
 QUEUED_WAIT_S = 0.25
@@ -176,7 +177,8 @@ class ResponseEndpoints:
             listening = self._turns.follow(project, asked.response_id, number=0, ended=found.ended)
         else:
             listening = self._turns.ask(project, asked, stored=stored)
-        may_wait = found.ended is None and promised(asked, create)
+        waits = promised(asked, background=create.background, store=create.store)
+        may_wait = found.ended is None and waits
         return _Asked(
             listener=await opened.enter_async_context(listening),
             conversation_id=asked.conversation_id,

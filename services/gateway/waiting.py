@@ -3,7 +3,7 @@
 import msgspec
 
 from schemas.http.create_response import CreateResponse, read_create
-from schemas.turn_requests import TurnRequest, queues
+from schemas.turn_requests import TurnRequest, promised
 from services import clock
 from services.conversation.history import Turn
 from services.journal.turn_requests import TurnRequests
@@ -23,13 +23,10 @@ class WaitingTurns:
         waiting = await self._queue.find(project, response_id)
         if waiting is None:
             return None
-        create = read_create(bytes(waiting.request.body), strict=False)
-        return turn_of(waiting.request, create) if promised(waiting.request, create) else None
-
-
-def promised(request: TurnRequest, create: CreateResponse) -> bool:
-    """Whether a turn counts as queued from its acceptance, and not only from its admission."""
-    return create.background and create.store and create.model is not None and queues(request)
+        request = waiting.request
+        create = read_create(bytes(request.body), strict=False, generate=request.generate)
+        found = promised(request, background=create.background, store=create.store)
+        return turn_of(request, create) if found else None
 
 
 def turn_of(request: TurnRequest, create: CreateResponse) -> Turn:

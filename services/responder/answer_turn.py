@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import msgspec
 
 from schemas.http import checks
-from schemas.http.errors import ApiError, Overloaded
+from schemas.http.errors import ApiError, Overloaded, ServerFault
 from schemas.turn_requests import TurnRequest
 from services import clock, faults, ids
 from services.conversation import commands
@@ -24,7 +24,7 @@ from services.model import Answer, ModelRefused, ModelUnavailable
 from services.model.intake import Intake
 from services.responder.admission import Admission, Admitted, LeftRunning, retold
 from services.responder.ask_model import ModelAsker
-from services.responder.asked import Asked, unstored
+from services.responder.asked import Asked, unread, unstored
 from services.responder.at_work import AtWork
 from services.responder.end_turn import TurnEnd, stored_end
 from services.responder.left_behind import left_behind, remembered
@@ -43,6 +43,8 @@ from services.responder.telling import Deltas
 
 STOPPING = "The server is stopping. Please retry."
 """What is told of a turn that cannot be handed over."""
+TOO_OFTEN = "Too many attempts failed."
+"""What is told of a turn that never began."""
 
 
 class TurnAnswerer:
@@ -104,7 +106,22 @@ class TurnAnswerer:
             code="invalid_prompt",
             message=refused.message,
         )
-        return await self._ended_waiting(asked, failed, place=place)
+        return await self._ended_waiting(
+            asked.project, asked.request, asked.admission(ends=failed), place=place
+        )
+
+    async def give_up(self, project: str, request: TurnRequest, *, place: int) -> Outcome:
+        """The end of a turn that was tried too often and never began.
+
+        Whoever reads it all may not survive that: no more is read than what its asker was promised.
+        """
+        failed = commands.FailTurn(
+            response_id=request.response_id, attempt=1, code="server_error", message=TOO_OFTEN
+        )
+        command = unread(request, ends=failed)
+        if command is None:
+            return refusal(ServerFault(TOO_OFTEN))
+        return await self._ended_waiting(project, request, command, place=place)
 
     async def cancel_waiting(
         self, project: str, request: TurnRequest, *, place: int
@@ -117,18 +134,20 @@ class TurnAnswerer:
         if not asked.promised:
             return None
         cancelled = commands.CancelTurn(response_id=request.response_id)
-        return await self._ended_waiting(asked, cancelled, place=place)
+        return await self._ended_waiting(
+            project, request, asked.admission(ends=cancelled), place=place
+        )
 
     async def _ended_waiting(
-        self, asked: Asked, end: commands.CancelTurn | commands.FailTurn, *, place: int
+        self, project: str, request: TurnRequest, command: commands.RequestTurn, *, place: int
     ) -> Outcome:
         """The end of a turn that never began; as it was, if it has ended or begun meanwhile."""
-        response_id = asked.request.response_id
+        response_id, conversation_id = request.response_id, request.conversation_id
         try:
             granted = await self._conversations.grant(
-                asked.project,
-                asked.request.conversation_id,
-                asked.admission(ends=end),
+                project,
+                conversation_id,
+                command,
                 command_id=f"{response_id}.requested.{place}.ended",
             )
         except ApiError as refused:
@@ -136,7 +155,8 @@ class TurnAnswerer:
         turn = granted.state.turns.get(response_id)
         if turn is None:
             raise LeftRunning(response_id)
-        return self._told(asked, turn, Relay(ids.item_id), sequence=granted.sequence)
+        relay, sequence = Relay(ids.item_id), granted.sequence
+        return end_of(turn, relay, conversation_id, sequence=sequence, streamed=turn.streamed)
 
     async def may_begin(self, project: str, request: TurnRequest) -> bool:
         """Whether a turn has not begun, and no other is in its way."""

@@ -6,7 +6,7 @@ from schemas import ids as id_forms
 from schemas.http import checks
 from schemas.http.create_response import CreateResponse
 from schemas.http.errors import Invalid
-from schemas.turn_requests import OVERLAPS, TurnRequest, queues
+from schemas.turn_requests import OVERLAPS, TurnRequest, promised
 from services import clock
 from services.conversation import commands
 from services.conversation.history import Item, Turn
@@ -40,7 +40,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def promised(self) -> bool:
         """Whether its asker was told that it waits, and may look for its response at any time."""
-        return self.create.background and self.create.store and queues(self.request)
+        return promised(self.request, background=self.create.background, store=self.create.store)
 
     def admission(
         self,
@@ -65,6 +65,40 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
             interrupts=interrupts,
             ends=ends,
         )
+
+
+class _Words(msgspec.Struct):
+    """Those of a body by which its asker was promised that it waits."""
+
+    model: str
+    background: bool | None = False
+    store: bool | None = True
+    stream: bool | None = False
+
+
+_decode_words = msgspec.json.Decoder(_Words).decode
+
+
+def unread(request: TurnRequest, *, ends: commands.FailTurn) -> commands.RequestTurn | None:
+    """As `Asked.admission`, of a request that is not to be read; none if nothing was promised."""
+    try:
+        words = _decode_words(request.body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
+    background, store = words.background is True, words.store is not False
+    if not promised(request, background=background, store=store):
+        return None
+    parameters = {"background": True, "stream": words.stream is True}
+    return commands.RequestTurn(
+        response_id=request.response_id,
+        model=words.model,
+        items=(),
+        parameters=msgspec.Raw(_encode(parameters)),
+        on_line=True,
+        parent=None,
+        store=True,
+        ends=ends,
+    )
 
 
 def unstored(command: commands.RequestTurn, *, model: str) -> Turn:

@@ -293,7 +293,7 @@ class Responder:
                 attempts = await self._deltas.attempted(project, request.response_id)
             if attempts - self._unharmed[key] > self._settings.turn_attempts_max:
                 await self._park_request(project, request, "attempts")
-                return refusal(ServerFault("Too many attempts failed."))
+                return await self._answerer.give_up(project, request, place=taken.place)
         try:
             outcome = await self._answerer.answer(
                 project, request, outbox, place=taken.place, first=taken.first

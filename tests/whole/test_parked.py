@@ -3,20 +3,34 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
 
 from schemas import subjects
+from services import faults
+from services.journal.deltas import Deltas
 from tests.whole.running import MODEL, PROJECT, PYTHON, Running, own, until
 
 UNREADABLE = b'{"no": "request"}'
 
 
 @pytest.fixture(scope="module")
-def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where faults are planned."""
+    return tmp_path_factory.mktemp("faults")
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory, planned: Path) -> Iterator[Running]:
     """An instance that tries each turn once."""
-    running = Running(tmp_path_factory.mktemp("parked"), tokens_budget="0", turn_attempts_max="1")
+    running = Running(
+        tmp_path_factory.mktemp("parked"),
+        tokens_budget="0",
+        turn_attempts_max="1",
+        faults=str(planned),
+    )
     try:
         yield running.start()
     finally:
@@ -90,6 +104,37 @@ def test_a_turn_that_was_given_up_is_answered_when_it_is_replayed(impatient: Run
         until(lambda: "turn_completed" in impatient.events(conversation_id))
         assert client.responses.retrieve(fresh).status == "completed"
     assert told(impatient, "list") == []
+    assert impatient.turns_waiting() == 0
+
+
+def test_a_promised_turn_nobody_survives_reading_has_failed(impatient: Running, planned: Path):
+    with impatient.client() as client:
+        conversation_id = client.conversations.create().id
+        faults.plan(planned, "taken", "kill")
+        lost = client.responses.create(
+            model=MODEL,
+            input="never-read",
+            conversation=conversation_id,
+            background=True,
+            extra_headers={"Turnlog-Overlap": "queue"},
+        )
+        assert lost.status == "queued"
+        # As by another one who died of it.
+        impatient.on_log(lambda log: Deltas(log).attempted(PROJECT, lost.id))
+        until(lambda: client.responses.retrieve(lost.id).status == "failed")
+        failed = client.responses.retrieve(lost.id)
+        assert (failed.error.code, failed.error.message) == (
+            "server_error",
+            "Too many attempts failed.",
+        )
+        assert (failed.background, failed.model, failed.output) == (True, MODEL, [])
+        assert failed.conversation.id == conversation_id
+        (line,) = told(impatient, "list")
+        assert line.split()[-1] == lost.id
+        assert impatient.received_with("never-read") == []
+        (replayed,) = told(impatient, "replay", "--all")
+        fresh = replayed.split()[-1]
+        until(lambda: client.responses.retrieve(fresh).status == "completed")
     assert impatient.turns_waiting() == 0
 
 
