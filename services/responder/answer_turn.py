@@ -43,6 +43,8 @@ from services.responder.telling import Deltas
 
 STOPPING = "The server is stopping. Please retry."
 """What is told of a turn that cannot be handed over."""
+TOO_LARGE = "The answer is too large to be told."
+"""What is told of a turn of which nothing is stored, so that it cannot be read anywhere."""
 TOO_OFTEN = "Too many attempts failed."
 """What is told of a turn that never began."""
 
@@ -57,14 +59,20 @@ class TurnAnswerer:
         intake: Intake,
         admission: Admission,
         at_work: AtWork,
+        *,
+        told_bytes_max: int,
     ) -> None:
-        """``admission`` decides which turns are run here."""
+        """``admission`` decides which turns are run here.
+
+        ``told_bytes_max`` bounds what the end of a turn can tell: no message has room for more.
+        """
         self._conversations = conversations
         self._asker = asker
         self._intake = intake
         self._reader = RequestReader(conversations, intake)
         self._admission = admission
         self._at_work = at_work
+        self._told_bytes_max = told_bytes_max
         self._calls = RunningCalls()
 
     async def answer(
@@ -200,6 +208,9 @@ class TurnAnswerer:
             answer, output = _failed(STOPPING, turn), self._partial(relay)
         except (ModelUnavailable, msgspec.MsgspecError) as error:
             answer, output = _failed(told(error), turn), self._partial(relay)
+        if sum(len(item.raw) for item in output) + len(turn.parameters) > self._told_bytes_max:
+            # Its asker, told nothing, would ask the model again.
+            answer, output = _failed(TOO_LARGE, turn), ()
         turn = msgspec.structs.replace(
             turn,
             status=answer.status,

@@ -38,6 +38,8 @@ from services.settings import demand
 
 log = structlog.get_logger()
 
+_ENVELOPE_BYTES = 64 * 1024
+"""Room a message needs around an answer and the parameters it repeats."""
 REFUSING_WORKERS = 16
 FINISH_SHARE = 0.6
 """Share of the time a stop may take in which turns may end by themselves."""
@@ -73,7 +75,14 @@ def _responder(
         name=name,
         attempts_max=settings.turn_attempts_max,
     )
-    answerer = TurnAnswerer(conversations, asker, intake, admission, at_work)
+    answerer = TurnAnswerer(
+        conversations,
+        asker,
+        intake,
+        admission,
+        at_work,
+        told_bytes_max=client.max_payload - _ENVELOPE_BYTES,
+    )
     return Responder(client, answerer, responders, Door(client, conversations), settings)
 
 

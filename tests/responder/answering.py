@@ -47,6 +47,7 @@ def answerer(
     *,
     attempts_max: int = 5,
     policy: Policy = NO_LIMITS,
+    told_bytes_max: int = 1024 * 1024,
 ) -> TurnAnswerer:
     """An answerer that asks the model ``called``."""
     at_work, alone = AtWork(), Alone()
@@ -55,4 +56,6 @@ def answerer(
     )
     summariser = TurnSummariser(called, intake, sealer)
     asker = ModelAsker(called, summariser, policy, Tokenizer(policy.models))
-    return TurnAnswerer(conversations, asker, intake, admission, at_work)
+    return TurnAnswerer(
+        conversations, asker, intake, admission, at_work, told_bytes_max=told_bytes_max
+    )

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from openai import OpenAI
 
-from tests.told_streams import Event, event, message, response, whole
+from tests.told_streams import Event, event, items_of, message, response, whole
 from tests.upstream import DROP, HANG, Said, ScriptedUpstream, body, error, stream
 from tests.whole.running import Running, listed, until
 from tests.whole.test_streaming import events_of
@@ -323,3 +323,23 @@ def test_our_credentials_are_for_us_to_mend(
     assert before_scripted.up is not None
     lines = until(lambda: before_scripted.up.lines("model.credentials_refused", status=401))
     assert lines[-1]["level"] == "error"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_answer_no_message_holds_is_not_asked_for_twice(
+    before_scripted: Running, scripted: ScriptedUpstream, mark: str, streamed: bool
+):
+    said = message(0, *["x" * 1_000_000] * 9)
+    answer = response("completed", items_of(said))
+    scripted.plan(mark, stream(whole(said)) if streamed else body(answer))
+    fields = {"model": MODEL, "input": mark, "store": False, "stream": streamed}
+    with before_scripted.http() as http:
+        told = http.post("/v1/responses", json=fields)
+    assert told.status_code == 200
+    failed = events_of(told.content)[-1]["response"] if streamed else told.json()
+    assert (failed["status"], failed["output"]) == ("failed", [])
+    assert failed["error"] == {
+        "code": "server_error",
+        "message": "The answer is too large to be told.",
+    }
+    assert len(scripted.asked(mark)) == 1
