@@ -68,10 +68,12 @@ PING_WAIT_S = 60.0
 class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     """The whole HTTP application.
 
-    ``stop`` ends every answer that is still open, in words a client understands.
+    ``leave``: what is connected for good is to end when it has told what has begun. ``stop`` ends
+    every answer that is still open, in words a client understands.
     """
 
     app: ASGIApp
+    leave: Callable[[], None]
     stop: Callable[[], None]
 
 
@@ -110,10 +112,11 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
     repeated = RepeatedTurns(client, conversations, turns, repeats)
     waiting = WaitingTurns(TurnRequests(client))
     responses = ResponseEndpoints(conversations, turns, reader, repeated, waiting, settings)
+    sockets = WebSocketEndpoint(turns, reader, settings)
     compact = CompactEndpoint(client, settings, reader)
     routes = [
         Route("/v1/responses", reader.bounded(responses.create), methods=["POST"]),
-        WebSocketRoute("/v1/responses", WebSocketEndpoint(turns, reader, settings).connect),
+        WebSocketRoute("/v1/responses", sockets.connect),
         Route("/v1/responses/input_tokens", reader.bounded(count_tokens), methods=["POST"]),
         Route("/v1/responses/compact", reader.bounded(compact.create), methods=["POST"]),
         *_on_a_response(responses),
@@ -125,10 +128,10 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
         Route("/healthz", HealthEndpoint(client).retrieve, methods=["GET"]),
         Route("/openapi.json", DocumentEndpoint().retrieve, methods=["GET"]),
     ]
-    return _gateway(routes, turns)
+    return _gateway(routes, turns, sockets)
 
 
-def _gateway(routes: list[BaseRoute], turns: Turns) -> Gateway:
+def _gateway(routes: list[BaseRoute], turns: Turns, sockets: WebSocketEndpoint) -> Gateway:
     app = Starlette(
         routes=routes,
         exception_handlers={
@@ -147,7 +150,7 @@ def _gateway(routes: list[BaseRoute], turns: Turns) -> Gateway:
         turns.stop()
         asyncio.get_running_loop().call_later(TURNS_WAIT_S, unanswered.stop)
 
-    return Gateway(app=RequestLog(unanswered), stop=stop)
+    return Gateway(app=RequestLog(unanswered), leave=sockets.leave, stop=stop)
 
 
 def _on_a_response(responses: ResponseEndpoints) -> list[Route]:
@@ -247,6 +250,7 @@ def main() -> None:
             loop = asyncio.get_running_loop()
 
             def stop(number: signal.Signals) -> None:
+                gateway.leave()
                 server.handle_exit(number, None)
                 last_s = min(LAST_S, LAST_SHARE * settings.stop_wait_s)
                 loop.call_later(settings.stop_wait_s - last_s, gateway.stop)

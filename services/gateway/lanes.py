@@ -64,6 +64,13 @@ class Lanes:
         self._stopped = True
         self._room.set()
 
+    async def finish(self) -> tuple[Create, ...]:
+        """Let what has begun end; what waits is left undone, and returned."""
+        self.stop()
+        while self._running:
+            await asyncio.wait(self._running)
+        return tuple(create for lane in self._lanes.values() for create in lane.waiting)
+
     async def close(self) -> None:
         """Leave what waits undone, and the rest as soon as it goes on without us."""
         self.stop()

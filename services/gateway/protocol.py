@@ -60,6 +60,8 @@ def http_protocol(*, client_wait_s: float) -> type[HttpProtocol]:
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """Cuts off who does not read: what is still to be sent would wait for ever to be taken."""
 
+    _stopping = False
+
     def handle_ping(self) -> None:
         """A ping; who does not read is sent no answers to add to what waits for him."""
         if self.writable.is_set():
@@ -74,7 +76,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def shutdown(self) -> None:
         """The server stops."""
-        if self.handshake_complete and self.conn.state is not OPEN:
+        self._stopping = True
+        if self.handshake_complete and self.conn.state is OPEN and self.writable.is_set():
+            # The application ends it, when it has told what has begun.
+            return
+        if self.handshake_complete:
             # The client has just said farewell, or been told it: a second one would be an error.
             self.transport.close()
         else:
@@ -84,7 +90,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     async def run_asgi(self) -> None:
         """The application, from the handshake to its end."""
         await super().run_asgi()
-        self._cut_soon(after_s=self.close_timeout)
+        self._cut_soon(after_s=0 if self._stopping else self.close_timeout)
 
     def _cut_soon(self, *, after_s: float = 0) -> None:
         self.loop.call_later(after_s + CUT_WAIT_S, self.transport.abort)

@@ -25,13 +25,15 @@ from services.gateway.body_reader import BodyReader
 from services.gateway.contexts import Contexts
 from services.gateway.identify import project_of
 from services.gateway.lanes import Lanes
-from services.gateway.listener import Listener, Told
+from services.gateway.listener import Listener, ServerStopping, Told
 from services.gateway.settings import GatewaySettings
 from services.gateway.turns import Turns
 from services.journal import JournalUnavailable
 
 GOING_AWAY = 1001
 """RFC 6455, section 7.4.1; the SDK connects again after it."""
+SERVICE_RESTART = 1012
+"""Of the registry RFC 6455 makes in section 11.7; the SDK connects again after it as well."""
 FAREWELL_WAIT_S = 5.0
 """Seconds a client is given to take the last frame."""
 
@@ -46,6 +48,14 @@ class WebSocketEndpoint:
         self._turns = turns
         self._reader = reader
         self._settings = settings
+        self._connections: set[_Connection] = set()
+        self._leaving = False
+
+    def leave(self) -> None:
+        """Have every connection end as soon as it has told what has begun on it."""
+        self._leaving = True
+        for connection in tuple(self._connections):
+            connection.leave()
 
     async def connect(self, socket: WebSocket) -> None:
         """GET /responses, upgraded."""
@@ -53,7 +63,13 @@ class WebSocketEndpoint:
         overlap = overlap_of(socket)
         await socket.accept()
         connection = _Connection(socket, self._turns, self._reader, self._settings, overlap=overlap)
-        await connection.serve()
+        self._connections.add(connection)
+        if self._leaving:
+            connection.leave()
+        try:
+            await connection.serve()
+        finally:
+            self._connections.discard(connection)
 
 
 def _refuse_foreign_pages(socket: HTTPConnection) -> None:
@@ -90,19 +106,36 @@ class _Connection:
         self._project = project_of(socket)
         self._lanes = Lanes(self._answer, waiting_bytes_max=4 * settings.body_bytes_max)
         self._contexts = Contexts(bytes_max=2 * settings.body_bytes_max)
+        self._life = asyncio.timeout(settings.websocket_life_s)
+        self._leaving = False
 
     async def serve(self) -> None:
-        """Until the client leaves, or has been here for long enough."""
+        """Until the client leaves, or has been here for long enough, or this process stops."""
         try:
-            async with asyncio.timeout(self._settings.websocket_life_s):
+            async with self._life:
+                if self._leaving:
+                    self._read_no_more()
                 await self._read()
         except TimeoutError:
-            await self._lanes.close()
-            await self._dismiss()
+            if self._leaving:
+                await self._finish()
+            else:
+                await self._lanes.close()
+                await self._dismiss()
         finally:
             await self._lanes.close()
             # Of what nobody has begun to work on.
             self._let_go(self._held)
+
+    def leave(self) -> None:
+        """End as soon as what has begun is told."""
+        self._leaving = True
+        with suppress(RuntimeError):
+            # It has not begun to read, or reads no more.
+            self._read_no_more()
+
+    def _read_no_more(self) -> None:
+        self._life.reschedule(asyncio.get_running_loop().time())
 
     async def _read(self) -> None:
         while (message := await self._socket.receive())["type"] != "websocket.disconnect":
@@ -228,6 +261,15 @@ class _Connection:
             self._lanes.stop()
             return False
         return True
+
+    async def _finish(self) -> None:
+        undone = await self._lanes.finish()
+        with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
+            async with asyncio.timeout(FAREWELL_WAIT_S):
+                for create in undone:
+                    stopping = ServerStopping("The server is stopping. Please retry.")
+                    await self._refuse(stopping, create.stream_id)
+                await self._socket.close(SERVICE_RESTART)
 
     async def _dismiss(self) -> None:
         limit_s = self._settings.websocket_life_s

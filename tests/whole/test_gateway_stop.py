@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.whole.running import MODEL, Child, Running, begin_gateway, listed, until
 from tests.whole.test_streaming import FRAME, events_of
-from tests.whole.wire import wired
+from tests.whole.wire import Wire, of_lane, wired
 
 STOP_WAIT_S = 3.0
 LONG = "[[delay 0.1]] [[words 120]]"
@@ -135,18 +135,48 @@ def test_a_repeat_elsewhere_has_the_turn_that_was_left(
     assert len(shared.received_with("stop-again")) == 1
 
 
-def test_what_is_idle_or_a_websocket_does_not_hold_it_up(
-    shared: Running, gateway: tuple[str, Child]
-):
+def test_what_is_idle_does_not_hold_it_up(shared: Running, gateway: tuple[str, Child]):
     url, child = gateway
     with shared.http(url) as http, wired(url) as wire:
         assert http.get("/v1/models").status_code == 200
-        wire.ask(LONG)
-        assert wire.frame()["type"] == "response.created"
+        wire.response("x")
         assert stopped(child) < STOP_WAIT_S
-        with pytest.raises(ConnectionClosed) as closed:
-            wire.answer()
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 1012
+        closed(wire)
         with pytest.raises(httpx2.TransportError):
             http.get("/v1/models")
+
+
+def test_lanes_of_a_websocket_are_told_what_has_begun_on_them(
+    shared: Running, gateway: tuple[str, Child], pool: ThreadPoolExecutor
+):
+    url, child = gateway
+    with wired(url) as wire:
+        wire.ask("[[delay 0.1]] [[words 60]] stop-lane-long", stream_id="long")
+        wire.ask(f"{SHORT} stop-lane-short", stream_id="short")
+        wire.ask("stop-lane-behind", stream_id="short")
+        for mark in ("long", "short"):
+            until(lambda m=mark: shared.received_with(f"stop-lane-{m}"))
+        heard = pool.submit(wire.until_ends, 3)
+        assert stopped(child) < STOP_WAIT_S + 1
+        frames = heard.result(10)
+        closed(wire)
+    short, long = of_lane(frames, "short"), of_lane(frames, "long")
+    assert [frame["type"] for frame in short[-2:]] == ["response.completed", "error"]
+    assert short[-1]["status"] == long[-1]["status"] == 503
+    assert short[-1]["error"]["message"] == "The server is stopping. Please retry."
+    assert long[-1]["error"]["message"] == (
+        "The server is stopping; the turn goes on. Please retry."
+    )
+    assert shared.received_with("stop-lane-behind") == []
+    with shared.client() as client:
+        until(lambda: shared.turns_waiting() == 0, wait_s=20)
+        begun = long[0]["response"]["id"]
+        assert client.responses.retrieve(begun).status == "completed"
+
+
+def closed(wire: Wire) -> None:
+    """The connection has ended, in words after which the SDK connects again."""
+    with pytest.raises(ConnectionClosed) as ended:
+        wire.frame()
+    assert ended.value.rcvd is not None
+    assert ended.value.rcvd.code == 1012

@@ -125,23 +125,26 @@ def test_a_connection_has_a_life(shared: Running):
 
 
 def test_a_gateway_that_stops_says_so_and_its_turns_go_on(shared: Running):
-    url, gateway = begin_gateway(shared)
-    with wired(url) as idle, wired(url) as busy:
-        busy.ask(f"{SLOW} {SLOW} while it stops")
+    url, gateway = begin_gateway(shared, stop_wait_s="2")
+    with wired(url) as idle, wired(url) as busy, ThreadPoolExecutor(1) as pool:
+        busy.ask("[[delay 0.1]] [[words 100]] while it stops")
         first = busy.frame()["response"]["id"]
         idle.response("x")
+        heard = pool.submit(busy.answer)
         begun = time.monotonic()
         assert gateway.end() == 0
         assert time.monotonic() - begun < 4
+        *_, told = heard.result(10)
+        assert (told["type"], told["status"]) == ("error", 503)
         for wire in (idle, busy):
             with pytest.raises(websockets.exceptions.ConnectionClosed) as closed:
-                wire.until_ends(9)
+                wire.frame()
             assert closed.value.rcvd
             assert closed.value.rcvd.code == 1012
     assert gateway.lines("request.answered", close_code=1012)
     assert "Traceback" not in gateway.log_path.read_text()
     with shared.client() as client:
-        until(lambda: shared.turns_waiting() == 0, wait_s=10)
+        until(lambda: shared.turns_waiting() == 0, wait_s=15)
         assert client.responses.retrieve(first).status == "completed"
 
 
