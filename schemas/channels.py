@@ -257,6 +257,13 @@ CHANNELS: dict[str, Channel] = {
         ),
         reply=Message(name="running", says="Says nothing but that it runs.", payload=shapes.ANY),
     ),
+    "left": Channel(
+        address=subjects.left("{project}", "{conversation_id}"),
+        says="Leaves those who wait for a conversation to another responder.",
+        does="receive",
+        queue=subjects.RESPONDER,
+        messages=(Message(name="left", says="Says nothing.", payload=shapes.ANY),),
+    ),
     "parked": Channel(
         address=subjects.parked("{stream}", "{reason}"),
         says="Messages that failed for good.",

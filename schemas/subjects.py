@@ -36,6 +36,7 @@ ALL_CLAIMS = "claim.>"
 ALL_CANCELS = "cancel.*.*"
 ALL_CANCELS_WAITING = "cancel_waiting.*.*"
 ALL_RUNNING = "running.*.*"
+ALL_LEFT = "left.*.*"
 
 RESPONDER = "responder"
 """Durable consumer of TURN_REQUESTS and queue group of unstored turn requests."""
@@ -112,6 +113,20 @@ def running_parts(subject: str) -> tuple[str, str]:
     """Project and response id of such a question's subject."""
     _, project, response_id = subject.split(".")
     return project, response_id
+
+
+def left(project: str, conversation_id: str) -> str:
+    """Subject on which a responder that stops leaves those who wait for a conversation to another.
+
+    Captured by no stream.
+    """
+    return f"left.{project}.{conversation_id}"
+
+
+def left_parts(subject: str) -> tuple[str, str]:
+    """Project and conversation id of a conversation that was left."""
+    _, project, conversation_id = subject.split(".")
+    return project, conversation_id
 
 
 def cancel_parts(subject: str) -> tuple[str, str]:

@@ -152,7 +152,8 @@ async def build(settings: ResponderSettings) -> FastStream:
         log.info("responder.stopped")
 
     async def stop() -> None:
-        responder.stop(wait_s=settings.stop_wait_s * FINISH_SHARE)
+        pull.stop()
+        await responder.stop(wait_s=settings.stop_wait_s * FINISH_SHARE)
 
     return FastStream(
         broker,

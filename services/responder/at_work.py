@@ -5,13 +5,14 @@ The log lets only one begin; the other must know whether that one lives.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from schemas import subjects
 
@@ -77,10 +78,31 @@ class Responders:
         self._client = client
         self._at_work = at_work
         self._name = name.encode()
+        self._asked_to_go_on: Subscription | None = None
 
-    async def listen(self) -> None:
-        """Answer the questions of others from now on."""
+    async def listen(self, go_on: Callable[[str, str], Awaitable[None]]) -> None:
+        """Answer the questions of others from now on.
+
+        ``go_on`` takes the project and the conversation somebody has left; it may not take long.
+        """
+
+        async def asked(message: Msg) -> None:
+            await go_on(*subjects.left_parts(message.subject))
+
         await self._client.subscribe(subjects.ALL_RUNNING, cb=self._say)
+        self._asked_to_go_on = await self._client.subscribe(
+            subjects.ALL_LEFT, queue=subjects.RESPONDER, cb=asked
+        )
+
+    async def leave(self) -> None:
+        """Be asked to go on with nothing any more."""
+        asked, self._asked_to_go_on = self._asked_to_go_on, None
+        if asked is not None:
+            await asked.unsubscribe()
+
+    async def go_on(self, project: str, conversation_id: str) -> None:
+        """Have another one look at once who waits for a conversation; lost where there is none."""
+        await self._client.publish(subjects.left(project, conversation_id))
 
     async def work_on(self, key: Key) -> bool:
         """As the protocol says."""

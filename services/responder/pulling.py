@@ -39,8 +39,13 @@ class PatientPull:
         self._asked_at = clock.monotonic()
         self._fetched: dict[str, float] = {}
         """Since when each message may have been on its way, by its reply subject."""
+        self._stopping = False
         self.answered = True
         """Whether somebody took the last request."""
+
+    def stop(self) -> None:
+        """Ask for nothing more, and give back what is on its way."""
+        self._stopping = True
 
     def over(self, pull: JetStreamContext.PullSubscription) -> "PatientPull":
         """Ask with ``pull`` from now on."""
@@ -79,6 +84,9 @@ class PatientPull:
     async def _asked(
         self, pull: JetStreamContext.PullSubscription, timeout: float | None
     ) -> list[Msg]:
+        if self._stopping:
+            await asyncio.sleep(timeout or PULL_S)
+            raise nats.errors.TimeoutError
         try:
             found = await pull.fetch(batch=1, timeout=timeout)
         except ServiceUnavailableError:
@@ -90,6 +98,11 @@ class PatientPull:
             self.answered = True
             raise
         self.answered = True
+        if self._stopping:
+            # Nobody takes it here any more: others would wait for it as for the dead.
+            for message in found:
+                await message.nak()
+            raise nats.errors.TimeoutError
         return found
 
     async def unsubscribe(self) -> None:

@@ -33,9 +33,6 @@ log = structlog.get_logger()
 
 HEARTBEAT_S = 3.0
 """Time between signs of life for the turns that run; well below the queue's ack wait."""
-HAND_OVER_WAIT_S = 1.0
-"""Time before a turn is delivered again whose responder stops: it still asks for deliveries itself,
-and would lose it."""
 REDELIVERY_WAIT_S = 1.0
 """Time before a turn that met a fault of ours is tried again."""
 
@@ -64,6 +61,8 @@ class Responder:
         self._deliveries: set[Delivered] = set()
         self._unstored = 0
         self._stopping = False
+        self._gone_on: set[asyncio.Task[None]] = set()
+        """Work on what other processes have left."""
         self._unharmed: Counter[Key] = Counter()
         """How often a turn that had not begun came to nothing without harm, here."""
 
@@ -81,14 +80,14 @@ class Responder:
             await taken.done()
             return
         if self._stopping:
-            await taken.again(wait_s=HAND_OVER_WAIT_S)
+            await taken.again(wait_s=0)
             return
         self._deliveries.add(taken)
         try:
             free = await self._in_order(project, request, taken)
         finally:
             self._deliveries.discard(taken)
-        if free:
+        if free or (self._stopping and request.on_line):
             await self._go_on(project, conversation_id, taken.place)
 
     async def take_unstored(self, message: NatsMessage) -> None:
@@ -126,7 +125,7 @@ class Responder:
 
     async def listen(self) -> None:
         """Hear, from now on, which turns are to end, and who asks for one that runs here."""
-        await self._responders.listen()
+        await self._responders.listen(self._go_on_for_another)
         await self._client.subscribe(subjects.ALL_CANCELS, cb=self.cancel)
         await self._client.subscribe(
             subjects.ALL_CANCELS_WAITING, queue=subjects.RESPONDER, cb=self.cancel_waiting
@@ -174,10 +173,22 @@ class Responder:
                 # The connection comes back, and the next sign of life may still be in time.
                 log.warning("life.not_shown", error=type(error).__name__)
 
-    def stop(self, *, wait_s: float) -> None:
+    async def stop(self, *, wait_s: float) -> None:
         """Begin nothing more; what has not ended after ``wait_s`` seconds is handed over."""
         self._stopping = True
         asyncio.get_running_loop().call_later(wait_s, self._answerer.hand_over)
+        await self._responders.leave()
+        if self._gone_on:
+            # Deliveries are waited for by whoever has delivered them.
+            await asyncio.wait(self._gone_on)
+
+    async def _go_on_for_another(self, project: str, conversation_id: str) -> None:
+        if self._stopping or len(self._gone_on) >= self._settings.turns_running_max:
+            # Who waits is delivered again.
+            return
+        task = asyncio.create_task(self._go_on(project, conversation_id, 0))
+        self._gone_on.add(task)
+        task.add_done_callback(self._gone_on.discard)
 
     async def _in_order(self, project: str, request: TurnRequest, taken: Delivered) -> bool:
         """Work on a delivery unless it has to wait; whether its conversation is free then."""
@@ -201,7 +212,7 @@ class Responder:
         """Work on what waits for a conversation, for as long as it is free.
 
         The request at ``place`` is acked. Whoever still sees it in front waits for us to look once
-        it is really gone.
+        it is really gone. A process that stops leaves that to another one.
         """
         gone = 0
         try:
@@ -217,9 +228,10 @@ class Responder:
                     continue
                 gone = found.place
                 taken = Found(self._queue, found.place)
-                if not await self._work(project, found.request, taken):
+                if not await self._work(project, found.request, taken) and not self._stopping:
                     return
-        except JournalUnavailable as error:
+            await self._responders.go_on(project, conversation_id)
+        except (JournalUnavailable, nats.errors.Error) as error:
             log.warning("turns.delayed", conversation_id=conversation_id, error=str(error))
 
     async def _work(self, project: str, request: TurnRequest, taken: Taken) -> bool:
@@ -256,7 +268,7 @@ class Responder:
             return None
         except HandedOver:
             line.info("turn.handed_over")
-            await taken.again(wait_s=HAND_OVER_WAIT_S)
+            await taken.again(wait_s=0)
             return None
         except JournalUnavailable as error:
             line.warning("turn.delayed", error=str(error))

@@ -85,3 +85,21 @@ async def test_what_another_has_fetched_takes_no_place(pull: PatientPull):
         await asyncio.wait_for(pull.fetch(1, 1.0), 0.2)
     with pull.place(first), pull.place(second):
         pass
+
+
+async def test_what_comes_to_who_stops_is_given_back_at_once(pull: PatientPull):
+    for _ in range(3):
+        with pull.place(message := await fetched(pull)):
+            await message.ack()
+    asking = asyncio.create_task(pull.fetch(1, 5.0))
+    info = pull._pull.consumer_info
+    while not (await info()).num_waiting:
+        continue
+    pull.stop()
+    await pull._pull._js.publish(SUBJECT, b"late")
+    with pytest.raises(nats.errors.TimeoutError):
+        await asking
+    (again,) = await pull._pull.fetch(1, 1.0)
+    assert (again.data, again.metadata.num_delivered) == (b"late", 2)
+    with pytest.raises(nats.errors.TimeoutError):
+        await pull.fetch(1, 0.01)

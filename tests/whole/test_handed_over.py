@@ -5,6 +5,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from services.journal import streams
 from tests.whole.running import MODEL, Running, until
 
 
@@ -34,6 +35,33 @@ def test_a_turn_is_handed_over_when_its_responder_stops(wounded: Running):
     ]
     assert len(wounded.received_with("handed-over")) == 2
     assert other.end() == 0
+
+
+def test_who_waits_behind_the_last_turn_of_a_responder_is_next_elsewhere(wounded: Running):
+    halted = wounded.kill("responder", signal.SIGSTOP)
+    try:
+        stopping = wounded.beside("responder", stop_wait_s="20")
+        stopping.said("responder.started")
+        conversation_id, last_here = begun(wounded, "[[wait 4]] last-here")
+    finally:
+        os.kill(halted, signal.SIGCONT)
+    with wounded.client() as client:
+        next_there = client.responses.create(
+            model=MODEL,
+            input="next-there",
+            conversation=conversation_id,
+            background=True,
+            extra_headers={"Turnlog-Overlap": "queue"},
+        ).id
+        assert stopping.end(wait_s=25) == 0
+        until(lambda: client.responses.retrieve(next_there).status == "completed")
+    assert stopping.lines("turn.ended", response_id=last_here, status="completed")
+    first, second = wounded.fold(conversation_id).state.turns.upwards(0)
+    assert (first.id, second.id) == (last_here, next_there)
+    assert first.ended_at is not None
+    # Its own delivery comes when the queue's ack wait is over.
+    waited_s = (second.requested_at - first.ended_at).total_seconds()
+    assert waited_s < streams.Retention().ack_wait_s / 3
 
 
 def test_a_stream_ends_as_failed_when_its_responder_stops(wounded: Running):
