@@ -99,6 +99,18 @@ async def _connected(settings: ResponderSettings) -> NatsBroker:
     return broker
 
 
+def _take_unstored(broker: NatsBroker, responder: Responder, settings: ResponderSettings) -> None:
+    broker.subscriber(
+        subjects.ALL_UNSTORED_TURN_REQUESTS,
+        queue=subjects.RESPONDER,
+        # Those beyond the turns that may run refuse what comes then, at once.
+        max_workers=settings.turns_running_max + REFUSING_WORKERS,
+        ack_policy=AckPolicy.MANUAL,
+        # The reply subject is the delta subject: the server tells there when nobody listens.
+        no_reply=True,
+    )(responder.take_unstored)
+
+
 async def build(settings: ResponderSettings) -> FastStream:
     """Connect, declare what is missing, bind subjects to handlers; nothing is consumed yet."""
     broker = await _connected(settings)
@@ -123,15 +135,7 @@ async def build(settings: ResponderSettings) -> FastStream:
             await responder.take(message, old=old)
 
     queue(take)
-    broker.subscriber(
-        subjects.ALL_UNSTORED_TURN_REQUESTS,
-        queue=subjects.RESPONDER,
-        # Those beyond the turns that may run refuse what comes then, at once.
-        max_workers=settings.turns_running_max + REFUSING_WORKERS,
-        ack_policy=AckPolicy.MANUAL,
-        # The reply subject is the delta subject: the server tells there when nobody listens.
-        no_reply=True,
-    )(responder.take_unstored)
+    _take_unstored(broker, responder, settings)
 
     async def pull_patiently() -> None:
         assert isinstance(queue.subscription, JetStreamContext.PullSubscription)
