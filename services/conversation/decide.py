@@ -205,7 +205,7 @@ def model_of(state: Conversation, command: c.RequestTurn) -> str:
 def _request(
     state: Conversation, command: c.RequestTurn, conversation_id: str
 ) -> tuple[e.Event, ...]:
-    if state.turn_running(command.response_id) or state.turns.get(command.response_id):
+    if state.turn(command.response_id) is not None:
         return ()
     if command.ends is None:
         admitted(state, command, conversation_id=conversation_id)

@@ -55,6 +55,10 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
         """The turn with this response id, while it runs."""
         return next((turn for turn in self.running if turn.id == response_id), None)
 
+    def turn(self, response_id: str) -> Turn | None:
+        """The turn with this response id, running or ended."""
+        return self.turn_running(response_id) or self.turns.get(response_id)
+
     def position(self, item_id: str) -> int | None:
         """Where an item stands on the line, unless it has left it."""
         position = self.line.position(item_id)

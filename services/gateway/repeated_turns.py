@@ -73,7 +73,7 @@ class RepeatedTurns:
         if not repeated:
             return Found(request=asked)
         state = (await self._conversations.load(project, mark.conversation_id)).state
-        turn = state.turn_running(mark.id) or state.turns.get(mark.id)
+        turn = state.turn(mark.id)
         if turn is None:
             # Its id is spent: the queue takes no second request with it.
             over = await self._turns.refused(project, mark.id)

@@ -124,7 +124,7 @@ class ResponseEndpoints:
         response_id, conversation_id = _ids(request)
         project = project_of(request)
         loaded = await self._conversations.load(project, conversation_id)
-        if not known(loaded.state, response_id):
+        if loaded.state.turn(response_id) is None:
             await self._waiting_turn(loaded.state, project, response_id)
             await self._turns.cancel_waiting(project, response_id)
             loaded = await self._conversations.load(project, conversation_id)
@@ -191,7 +191,7 @@ class ResponseEndpoints:
     async def _waiting_turn(self, state: Conversation, project: str, response_id: str) -> Turn:
         """A turn the log does not know yet; raises `ResponseUnknown` if nobody has asked for it."""
         turn = None
-        if not known(state, response_id):
+        if state.turn(response_id) is None:
             turn = await self._waiting.find(project, response_id)
         if turn is None:
             raise ResponseUnknown(response_id)
@@ -246,11 +246,6 @@ class ResponseEndpoints:
             return EventStream(
                 listener, opened.pop_all(), self._patience, obfuscated=query.include_obfuscation
             )
-
-
-def known(state: Conversation, response_id: str) -> bool:
-    """Whether a turn was let begin."""
-    return bool(state.turn_running(response_id) or state.turns.get(response_id))
 
 
 def _after(items: Sequence[Item], order: str, after: str | None) -> Sequence[Item]:

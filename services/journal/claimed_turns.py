@@ -64,7 +64,7 @@ class ClaimedTurns:
             waiting = await self._queue.find(project, claim.id)
             loaded = await self._conversations.load(project, claim.conversation_id)
             state = loaded.state
-            turn = state.turn_running(claim.id) or state.turns.get(claim.id)
+            turn = state.turn(claim.id)
             if waiting is not None and turn is None:
                 return Claimed(request=waiting.request, asked=True)
             known = msgspec.structs.replace(

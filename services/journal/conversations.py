@@ -18,6 +18,7 @@ from services import clock
 from services.conversation.budget import Policy
 from services.conversation.commands import Command
 from services.conversation.decide import decide
+from services.conversation.history import Turn
 from services.conversation.refusals import Refused
 from services.conversation.state import NEW, UNSTORED, Conversation, fold
 from services.journal import Conflict, Journal, JournalUnavailable, Repeated, Stored
@@ -69,6 +70,10 @@ class Conversations:
         """The conversation as its last commit in the log leaves it; `NEW` if it has none."""
         async with self._turnstile(project, conversation_id):
             return await self._current(project, conversation_id)
+
+    async def turn(self, project: str, conversation_id: str, response_id: str) -> Turn | None:
+        """The turn with this response id, if it was let begin; raises `JournalUnavailable`."""
+        return (await self.load(project, conversation_id)).state.turn(response_id)
 
     async def grant(
         self,

@@ -21,8 +21,6 @@ from services.responder.telling import BACKGROUND_OPENING
 INTERRUPTED = "The answer was interrupted."
 INTERRUPT_S_MAX = 10.0
 """Seconds in which an interrupt has to find the conversation free."""
-
-
 END_WAIT_S = 2.0
 """Seconds in which a turn ends whose responder says that it ends it."""
 
@@ -107,13 +105,12 @@ class Admission:
         """
         granted = await self._granted(asked, place=place, first=first)
         state, response_id = granted.state, asked.request.response_id
-        turn = state.turn_running(response_id)
-        if turn is None:
+        turn = state.turn(response_id)
+        assert turn is not None
+        if turn.ended_at is not None:
             # An earlier delivery has ended it: tell again what was, or should have been, told.
-            ended = state.turns.get(response_id)
-            assert ended is not None
             told = await self._kept.told(*asked.key)
-            return Admitted(state=state, turn=ended, sequence=granted.sequence, told=told)
+            return Admitted(state=state, turn=turn, sequence=granted.sequence, told=told)
         if granted.events:
             return Admitted(state=state, turn=turn, sequence=granted.sequence)
         await self._check_lost(asked, place=place)

@@ -169,15 +169,9 @@ class TurnAnswerer:
     async def may_begin(self, project: str, request: TurnRequest) -> bool:
         """Whether a turn has not begun, and no other is in its way."""
         state = (await self._conversations.load(project, request.conversation_id)).state
-        running = state.turn_running(request.response_id)
-        if running is not None or state.turns.get(request.response_id) is not None:
+        if state.turn(request.response_id) is not None:
             return False
         return state.turn_on_line is None or not request.on_line
-
-    async def _known(self, project: str, request: TurnRequest) -> bool:
-        state = (await self._conversations.load(project, request.conversation_id)).state
-        running = state.turn_running(request.response_id)
-        return running is not None or state.turns.get(request.response_id) is not None
 
     async def answer_unstored(self, project: str, request: TurnRequest, deltas: Deltas) -> Outcome:
         """Run a turn of which nothing may be kept: no event, no file."""
@@ -264,7 +258,8 @@ class TurnAnswerer:
         except ApiError:
             # What has become of the conversation since is no reason to refuse what has begun: the
             # queue, killed, forgets that it has delivered a request.
-            if not first or not await self._known(project, request):
+            place = request.conversation_id, request.response_id
+            if not first or await self._conversations.turn(project, *place) is None:
                 raise
             return await self._reader.read(project, request, mint, first=False)
 

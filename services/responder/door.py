@@ -60,12 +60,12 @@ class Door:
         if away is None and (late := out_of_time(request)) is not None:
             away = refusal(late)
         # What has begun goes on, whatever its key has come to stand for.
-        return None if away is not None and await self._begun(project, request) else away
-
-    async def _begun(self, project: str, request: TurnRequest) -> bool:
-        state = (await self._conversations.load(project, request.conversation_id)).state
-        running = state.turn_running(request.response_id)
-        return running is not None or state.turns.get(request.response_id) is not None
+        if away is None:
+            return None
+        begun = await self._conversations.turn(
+            project, request.conversation_id, request.response_id
+        )
+        return away if begun is None else None
 
     async def _repeated(
         self, project: str, key: str, request: TurnRequest

@@ -8,7 +8,7 @@ from schemas import items
 from schemas.http import checks
 from schemas.http.create_response import read_create
 from schemas.turn_requests import TurnRequest
-from services.conversation.history import Item, Turn
+from services.conversation.history import Item
 from services.journal.conversations import Conversations
 from services.journal.known_items import known_items
 from services.model.intake import Intake
@@ -33,7 +33,11 @@ class RequestReader:
         create = read_create(bytes(request.body), strict=False, generate=request.generate)
         check_target(request, create)
         given, summarised = _split(create.input)
-        admitted_before = None if first else await self._known(project, request)
+        admitted_before = None
+        if not first:
+            admitted_before = await self._conversations.turn(
+                project, request.conversation_id, request.response_id
+            )
         if admitted_before is not None:
             # What it was admitted with counts, whatever has become of items it only named.
             input_items = admitted_before.input
@@ -47,10 +51,6 @@ class RequestReader:
             items=input_items,
             summarised=summarised,
         )
-
-    async def _known(self, project: str, request: TurnRequest) -> Turn | None:
-        state = (await self._conversations.load(project, request.conversation_id)).state
-        return state.turn_running(request.response_id) or state.turns.get(request.response_id)
 
     async def _input(
         self,
