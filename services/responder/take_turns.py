@@ -1,7 +1,6 @@
 """What becomes of each turn request: worked on, left for later, parked; then acked, then told."""
 
 import asyncio
-from collections import Counter
 
 import nats.errors
 import structlog
@@ -20,7 +19,7 @@ from services.journal.parked import Parked
 from services.journal.turn_requests import TurnRequests, decoded
 from services.responder.admission import LeftAlone, LeftRunning, TakenElsewhere
 from services.responder.answer_turn import TurnAnswerer
-from services.responder.at_work import Key, Responders
+from services.responder.at_work import Responders
 from services.responder.door import Door, out_of_time
 from services.responder.outbox import Outbox
 from services.responder.outcome import End, Outcome, Repeated, refusal
@@ -28,6 +27,7 @@ from services.responder.running import HandedOver
 from services.responder.settings import ResponderSettings
 from services.responder.taken import Delivered, Found, Taken
 from services.responder.turn_order import TurnOrder
+from services.responder.unharmed import Unharmed
 
 log = structlog.get_logger()
 
@@ -63,8 +63,7 @@ class Responder:
         self._stopping = False
         self._gone_on: set[asyncio.Task[None]] = set()
         """Work on what other processes have left."""
-        self._unharmed: Counter[Key] = Counter()
-        """How often a turn that had not begun came to nothing without harm, here."""
+        self._unharmed = Unharmed()
 
     async def take(self, message: NatsMessage, *, old: bool = False) -> None:
         """One delivery of a stored turn request, and what waits behind it.
@@ -303,7 +302,7 @@ class Responder:
             # A request that ends every process that reads it must not be read for ever.
             if noted := await self._answerer.may_begin(project, request):
                 attempts = await self._deltas.attempted(project, request.response_id)
-            if attempts - self._unharmed[key] > self._settings.turn_attempts_max:
+            if attempts - self._unharmed.of(key) > self._settings.turn_attempts_max:
                 await self._park_request(project, request, "attempts")
                 return await self._answerer.give_up(project, request, place=taken.place)
         try:
@@ -312,9 +311,10 @@ class Responder:
             )
         except (JournalUnavailable, LeftAlone):
             # That was no fault of the request.
-            self._unharmed[key] += noted
+            if noted:
+                self._unharmed.add(key)
             raise
-        self._unharmed.pop(key, None)
+        self._unharmed.forget(key)
         return outcome
 
     async def _park_request(self, project: str, request: TurnRequest, reason: str) -> None:
