@@ -1,0 +1,34 @@
+"""Summaries without a model: always there, always the same."""
+
+import asyncio
+
+from services.compaction import Covered, Draft, MethodName, NotCovered
+from services.compaction.opening import Opener
+from services.conversation.anchors import anchors_of
+from services.conversation.extract import extract
+from services.conversation.tokens import TokenCounter
+from services.conversation.words import passages
+
+
+class Extractive:
+    """Chooses sentences of what was said."""
+
+    name: MethodName = "extractive"
+
+    def __init__(self, opener: Opener, counter: TokenCounter) -> None:
+        """``opener`` reads the summaries among the items."""
+        self._opener = opener
+        self._counter = counter
+
+    async def draft(self, covered: Covered) -> Draft:
+        """As the protocol says; a summary that only an upstream can read cannot be told."""
+        if not self._opener.all_readable(covered.items):
+            raise NotCovered("sealed_elsewhere")
+        told = passages(covered.items, summaries=self._opener.readable(covered.items))
+        # Long windows take a while, and others are waiting.
+        text = await asyncio.to_thread(
+            lambda: extract(
+                told, anchors_of(told), tokens_max=covered.tokens_max, counter=self._counter
+            )
+        )
+        return Draft(text=text)
