@@ -79,8 +79,8 @@ class TurnCompaction(_Event, frozen=True, kw_only=True):
     The item named is among the turn's output. Windows are from then on that item, the earlier
     items named in ``kept``, and what followed what is covered: on the line the positions from
     ``covered`` on; off it the turn's own input from its item number ``covered`` on, and its
-    output. ``tokens_before`` and ``tokens_after`` are as for `ConversationCompacted`, the turn's
-    input included.
+    output. The rest is as for `ConversationCompacted`; ``tokens_before`` and ``tokens_after`` have
+    the turn's input included, and ``covered_from`` is a position on the line, 0 off it.
     """
 
     item_id: str
@@ -90,6 +90,10 @@ class TurnCompaction(_Event, frozen=True, kw_only=True):
     method: str
     tokens_before: int
     tokens_after: int
+    fallback: str = ""
+    covered_from: int = 0
+    anchors_found: int = 0
+    anchors_kept: int = 0
 
 
 class TurnCompleted(_Event, frozen=True, kw_only=True):
@@ -151,7 +155,11 @@ class ConversationCompacted(_Event, frozen=True, kw_only=True):
     """Items at positions below ``covered`` are replaced, in windows, by a summary.
 
     The window is then ``item``, the items named in ``kept``, and the line from ``covered`` on.
-    ``tokens_before`` and ``tokens_after`` are windows by the bundled tokenizer.
+    ``tokens_before`` and ``tokens_after`` are windows by the bundled tokenizer. ``method`` is the
+    one that was used, ``fallback`` why that is not the one that was chosen. Told anew were the
+    positions from ``covered_from`` on; what an earlier summary told of those below was carried
+    over. The anchors are those of what was told anew: found there, and kept in the summary. One
+    that only an upstream can read has an empty ``summary`` and none counted.
     """
 
     item: msgspec.Raw
@@ -162,6 +170,10 @@ class ConversationCompacted(_Event, frozen=True, kw_only=True):
     method: str
     tokens_before: int
     tokens_after: int
+    fallback: str = ""
+    covered_from: int = 0
+    anchors_found: int = 0
+    anchors_kept: int = 0
 
 
 class CompactionReverted(_Event, frozen=True, kw_only=True):

@@ -10,7 +10,8 @@ from typing import Any
 from schemas.events import CLASSES
 
 CURRENT: dict[str, int] = dict.fromkeys(CLASSES, 1) | {
-    "turn_completed": 2,
+    "conversation_compacted": 2,
+    "turn_completed": 3,
     "turn_failed": 2,
     "turn_cancelled": 2,
 }
@@ -19,6 +20,16 @@ CURRENT: dict[str, int] = dict.fromkeys(CLASSES, 1) | {
 
 def _turn_completed_2(data: dict[str, Any]) -> dict[str, Any]:
     """No turn had anything summarised before."""
+    return data
+
+
+def _turn_completed_3(data: dict[str, Any]) -> dict[str, Any]:
+    """How a summary was checked was not told before."""
+    return data
+
+
+def _conversation_compacted_2(data: dict[str, Any]) -> dict[str, Any]:
+    """How a summary was checked was not told before."""
     return data
 
 
@@ -33,7 +44,9 @@ def _turn_cancelled_2(data: dict[str, Any]) -> dict[str, Any]:
 
 
 STEPS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
+    ("conversation_compacted", 1): _conversation_compacted_2,
     ("turn_completed", 1): _turn_completed_2,
+    ("turn_completed", 2): _turn_completed_3,
     ("turn_failed", 1): _turn_failed_2,
     ("turn_cancelled", 1): _turn_cancelled_2,
 }

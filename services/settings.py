@@ -59,12 +59,20 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
     """Which API of the upstream is used."""
     model_wait_s: float = 600.0
     """Seconds without a byte from the model after which a call has failed."""
-    compaction_method: Literal["summary", "extractive"] = "summary"
-    """How windows are made smaller: by the model's words, or without a model."""
+    compaction_method: Literal["summary", "extractive", "upstream"] = "summary"
+    """How windows are made smaller: by the model's words, without a model, or by the upstream's own
+    ``/responses/compact``."""
     compaction_wait_s: float = 60.0
     """Seconds a summary may take; then one is made without the model."""
     compaction_shrink_share: float = 0.2
     """Least share of its tokens by which a compaction that nobody asked for shrinks a window."""
+
+    def __post_init__(self) -> None:
+        if self.compaction_method == "upstream" and self.model_api == "chat":
+            raise ValueError(
+                f"{PREFIX}COMPACTION_METHOD: the chat API has no compaction of its own, so that "
+                "'upstream' needs TURNLOG_MODEL_API=responses"
+            )
 
 
 class WindowSettings(ModelSettings, frozen=True, kw_only=True):

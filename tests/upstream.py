@@ -18,6 +18,9 @@ DROP = b"\0drop"
 HANG = b"\0hang"
 """A chunk that is no chunk: nothing more is sent until the client has left."""
 
+HOLD = b"\0hold"
+"""A first chunk that is no chunk: nothing is sent until `ScriptedUpstream.release`."""
+
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
     """An answer: ``chunks`` are sent one by one, raw."""
@@ -63,12 +66,21 @@ class ScriptedUpstream:
 
     def __init__(self) -> None:
         self.url = ""
+        self._released = threading.Event()
         self._plans: dict[str, list[Said]] = {}
         self._asked: list[tuple[str, bytes, dict[str, str]]] = []
 
     def plan(self, mark: str, *said: Said) -> None:
         """Answer requests that hold ``mark`` with these, the last one again and again."""
         self._plans[mark] = list(said)
+
+    def hold(self) -> None:
+        """From now on, answers with `HOLD` are held."""
+        self._released.clear()
+
+    def release(self) -> None:
+        """Let answers that are held go on."""
+        self._released.set()
 
     def asked(self, mark: str = "") -> list[dict[str, Any]]:
         """Bodies of the requests that hold ``mark``, oldest first."""
@@ -102,7 +114,11 @@ class ScriptedUpstream:
             }
             payload = await reader.readexactly(int(headers.get("content-length", 0)))
             self._asked.append((line.split()[1], payload, headers))
-            await _write(reader, writer, self._said(payload))
+            said = self._said(payload)
+            if said.chunks[:1] == (HOLD,):
+                await asyncio.to_thread(self._released.wait)
+                said = msgspec.structs.replace(said, chunks=said.chunks[1:])
+            await _write(reader, writer, said)
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:

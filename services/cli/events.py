@@ -133,17 +133,20 @@ def summary(event: e.Event) -> str:
             of = f"{event.origin} at {event.sequence}: {_items(event.items, event.tokens)}"
             return f"{of}, more follow" if event.more else of
         case e.ConversationCompacted():
-            return f"positions below {event.covered} by {event.method}; {_shrunk(event)}"
+            anew = f" from {event.covered_from} on" if event.covered_from else ""
+            return f"positions below {event.covered}{anew} by {_shrunk(event)}"
         case _:
             assert_never(event)
 
 
 def _summarised(done: e.TurnCompaction) -> str:
-    return f"compacted by {done.method}, {_shrunk(done)}"
+    return f"compacted by {_shrunk(done)}"
 
 
 def _shrunk(done: e.ConversationCompacted | e.TurnCompaction) -> str:
-    return f"window {done.tokens_before} -> {done.tokens_after} tokens"
+    how = f"{done.method} ({done.fallback})" if done.fallback else done.method
+    anchors = f", {done.anchors_kept} of {done.anchors_found} anchors" if done.anchors_found else ""
+    return f"{how}{anchors}, window {done.tokens_before} -> {done.tokens_after} tokens"
 
 
 def _map(metadata: dict[str, str]) -> str:

@@ -19,13 +19,17 @@ class Covered(msgspec.Struct, frozen=True, kw_only=True):
 
     ``items`` are to be told, behind the ``carried`` summary, which is kept as it is. ``shown`` is
     the beginning of the window up to them, as turns are sent it. For what is told ``tokens_max``
-    are there. ``parameters`` are those of such turns.
+    are there, and ``tokens_wanted`` are enough. ``parameters`` are those of such turns. ``said``
+    are the user's messages that stay verbatim beside the summary; none where its reader could not
+    be told which do.
     """
 
     items: tuple[Item, ...]
     shown: tuple[Item, ...]
     carried: str = ""
+    said: tuple[Item, ...] | None = None
     tokens_max: int
+    tokens_wanted: int
     model_name: str
     parameters: Fields = msgspec.field(default_factory=dict)
 
@@ -33,16 +37,16 @@ class Covered(msgspec.Struct, frozen=True, kw_only=True):
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """What a method has made, unchecked; no ``text``: nothing that may stand for items.
 
-    ``listed`` are the anchors it names itself. ``item`` is a compaction that only its maker can
-    read, ``tokens`` its size, and ``said`` the user's messages that have to stay beside it.
+    ``listed`` are the anchors it names itself. ``sealed`` is a summary that only its maker can
+    read, ``tokens`` its size, and ``said`` are the items that have to stay beside it.
     """
 
     text: str = ""
     listed: tuple[str, ...] = ()
     usage: msgspec.Raw = NO_USAGE
-    item: msgspec.Raw | None = None
+    sealed: str = ""
     tokens: int = 0
-    said: tuple[msgspec.Raw, ...] = ()
+    said: tuple[Item, ...] = ()
 
 
 class Method(Protocol):
@@ -59,8 +63,8 @@ class Method(Protocol):
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """What may stand for the items; the carried summary opens its ``text``.
 
-    ``method`` is the one really used, ``fallback`` why it is not the one that was chosen. Where
-    ``item`` is there its text is not known here, and ``said`` stay beside it.
+    ``method`` is the one really used, ``fallback`` why it is not the one that was chosen. Of one
+    that is ``sealed`` elsewhere the text is not known here. ``said`` stay beside it.
     """
 
     text: str = ""
@@ -70,8 +74,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     anchors_found: int = 0
     anchors_kept: int = 0
     usage: msgspec.Raw = NO_USAGE
-    item: msgspec.Raw | None = None
-    said: tuple[msgspec.Raw, ...] = ()
+    sealed: str = ""
+    said: tuple[Item, ...] = ()
 
 
 class NotCovered(Exception):

@@ -103,7 +103,7 @@ def answered_text(output: Sequence[msgspec.Raw]) -> str:
 
 def _call(covered: Covered) -> Call:
     first = text_of(covered.items[0]) if covered.carried and covered.items else ""
-    asked = prompts.request(tokens_max=covered.tokens_max, first=first)
+    asked = prompts.request(tokens_wanted=covered.tokens_wanted, first=first)
     text = msgspec.Raw(_encode(asked))
     request = item_of(stored.from_text(text, mint=lambda kind: f"{kind}_request"), tokens=1)
     return Call(

@@ -28,7 +28,7 @@ class Extractive:
         # Long windows take a while, and others are waiting.
         text = await asyncio.to_thread(
             lambda: extract(
-                told, anchors_of(told), tokens_max=covered.tokens_max, counter=self._counter
+                told, anchors_of(told), tokens_max=covered.tokens_wanted, counter=self._counter
             )
         )
         return Draft(text=text)

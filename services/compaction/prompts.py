@@ -34,8 +34,8 @@ WORDS_PER_TOKEN = 0.6
 FIRST_LENGTH = 80
 
 
-def request(*, tokens_max: int, first: str = "") -> str:
+def request(*, tokens_wanted: int, first: str = "") -> str:
     """What is asked behind the conversation; ``first`` is how the part to be told begins."""
-    words = max(40, int(tokens_max * WORDS_PER_TOKEN) // 10 * 10)
+    words = max(40, int(tokens_wanted * WORDS_PER_TOKEN) // 10 * 10)
     asked = _REQUEST.format(words=words)
     return asked + _ADDED.format(first=" ".join(first.split())[:FIRST_LENGTH]) if first else asked

@@ -12,6 +12,7 @@ from services.compaction import Covered, Draft, Method, NotCovered, Summary
 from services.compaction.opening import Opener
 from services.conversation.anchors import anchors_of
 from services.conversation.checking import TOO_LARGE, Checked, checked
+from services.conversation.compaction import size
 from services.conversation.tokens import TokenCounter
 from services.conversation.words import passages
 from services.model import ModelRefused, ModelUnavailable
@@ -34,9 +35,14 @@ class Summariser:
         counter: TokenCounter,
         *,
         wait_s: float,
+        alone: Method | None = None,
     ) -> None:
-        """``wait_s`` is how long the method may take; the fallback needs no model."""
+        """``wait_s`` is how long the method may take; the fallback needs no model.
+
+        ``alone`` is for summaries beside which nothing can stay, where the method cannot do that.
+        """
         self._method = method
+        self._alone = alone or method
         self._fallback = fallback
         self._opener = opener
         self._counter = counter
@@ -46,6 +52,11 @@ class Summariser:
     def opener(self) -> Opener:
         """Reads summaries that were made before."""
         return self._opener
+
+    @property
+    def asks_model(self) -> bool:
+        """Whether a model has to be named."""
+        return self._method.name != self._fallback.name
 
     @property
     def seals_elsewhere(self) -> bool:
@@ -61,9 +72,15 @@ class Summariser:
         if not covered.items:
             # Nothing has come since the earlier summary.
             tokens = self._counter.count_text(covered.carried)
-            return Summary(text=covered.carried, tokens=tokens, method=self._method.name)
+            return Summary(
+                text=covered.carried,
+                tokens=tokens,
+                method=self._alone.name,
+                said=covered.said or (),
+            )
+        method = self._alone if covered.said is None else self._method
         try:
-            made = await self._by_method(covered)
+            made = await self._by_method(method, covered)
         except ModelRefused:
             if refusals_told:
                 raise
@@ -72,28 +89,31 @@ class Summariser:
             made = Summary(fallback=UNAVAILABLE)
         except TimeoutError:
             made = Summary(fallback=TIMED_OUT)
+        except NotCovered as left:
+            made = Summary(fallback=left.reason)
         if not made.fallback:
             return made
-        if self._fallback.name == self._method.name:
+        if self._fallback.name == method.name:
             raise NotCovered(made.fallback)
-        log.warning("summary.replaced", method=self._method.name, reason=made.fallback)
+        log.warning("summary.replaced", method=method.name, reason=made.fallback)
         instead = await self._checked(covered, await self._fallback.draft(covered), self._fallback)
         if instead.fallback:
             raise NotCovered(made.fallback)
         return msgspec.structs.replace(instead, fallback=made.fallback, usage=made.usage)
 
-    async def _by_method(self, covered: Covered) -> Summary:
+    async def _by_method(self, method: Method, covered: Covered) -> Summary:
         async with asyncio.timeout(self._wait_s):
-            draft = await self._method.draft(covered)
-        if draft.item is None:
-            return await self._checked(covered, draft, self._method)
+            draft = await method.draft(covered)
+        if not draft.sealed:
+            return await self._checked(covered, draft, method)
         # Nobody here can read it: its size is what its maker has counted.
+        room = covered.tokens_max + size(covered.said or ())
         return Summary(
             tokens=draft.tokens,
-            method=self._method.name,
-            fallback=TOO_LARGE if draft.tokens > covered.tokens_max else "",
+            method=method.name,
+            fallback=TOO_LARGE if draft.tokens + size(draft.said) > room else "",
             usage=draft.usage,
-            item=draft.item,
+            sealed=draft.sealed,
             said=draft.said,
         )
 
@@ -107,6 +127,7 @@ class Summariser:
                 anchors_of(told, listed=draft.listed),
                 carried=covered.carried,
                 tokens_max=covered.tokens_max,
+                tokens_wanted=covered.tokens_wanted,
                 counter=self._counter,
             )
 
@@ -120,4 +141,5 @@ class Summariser:
             anchors_found=made.anchors_found,
             anchors_kept=made.anchors_kept,
             usage=draft.usage,
+            said=covered.said or (),
         )

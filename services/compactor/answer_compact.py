@@ -12,7 +12,7 @@ from schemas.queries import Compact, CompactAnswer
 from services import clock
 from services.compactor.compact_window import WindowCompactor
 from services.journal import JournalUnavailable
-from services.model import ModelRefused, ModelUnavailable
+from services.model import ModelRefused
 
 log = structlog.get_logger()
 
@@ -62,8 +62,6 @@ class CompactAnswerer:
             compacted = await self._compactor.compact(asked.project, window)
         except (ApiError, ModelRefused) as refused:
             return _refusal(refused)
-        except ModelUnavailable as error:
-            return _refusal(Overloaded(str(error)))
         except JournalUnavailable:
             return _refusal(Overloaded("The service is temporarily unable to read. Please retry."))
         except Exception:

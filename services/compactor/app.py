@@ -17,6 +17,7 @@ from nats.aio.msg import Msg
 from schemas import queries, subjects
 from schemas.envelope import EVENTS_HEADER
 from services import clock, ids, telemetry
+from services.compaction.connect import summariser as connect_summariser
 from services.compactor.answer_compact import CompactAnswerer
 from services.compactor.compact_conversation import ConversationCompactor
 from services.compactor.compact_window import WindowCompactor
@@ -26,7 +27,6 @@ from services.journal import JournalUnavailable, connect, streams
 from services.journal.conversations import Conversations
 from services.journal.jetstream import JetStreamJournal
 from services.journal.keys import ContentKeys
-from services.model import ModelRefused, ModelUnavailable
 from services.model.connect import model as connect_model
 from services.model.intake import Intake
 from services.model.tokenizer import Tokenizer
@@ -37,8 +37,6 @@ log = structlog.get_logger()
 CROSSED = "budget_crossed"
 HEARTBEAT_S = 20.0
 RETRY_WAIT_S = 5.0
-COMPACTIONS_MAX = 8
-"""Conversations one process summarises at the same time."""
 
 
 class Compactor:
@@ -48,7 +46,6 @@ class Compactor:
         """``compactor`` does the work."""
         self._compactor = compactor
         self._tasks: set[asyncio.Task[None]] = set()
-        self._places = asyncio.Semaphore(COMPACTIONS_MAX)
 
     async def take(self, message: Msg) -> None:
         """One commit, headers only; acked once nothing remains to be done about it."""
@@ -66,15 +63,10 @@ class Compactor:
         started = clock.monotonic()
         life = asyncio.create_task(_show_life(message))
         try:
-            async with self._places:
-                outcome = await self._compactor.compact(project, conversation_id)
-        except (ModelUnavailable, JournalUnavailable, CompactionSuperseded) as error:
+            outcome = await self._compactor.compact(project, conversation_id)
+        except (JournalUnavailable, CompactionSuperseded) as error:
             line.warning("compaction.delayed", error=str(error))
             await message.nak(delay=RETRY_WAIT_S)
-            return
-        except ModelRefused as refused:
-            line.error("compaction.refused", http_status=refused.status)
-            await message.ack()
             return
         except Exception:
             log.exception("compaction.crashed", conversation_id=conversation_id)
@@ -86,6 +78,8 @@ class Compactor:
         line.info(
             "compaction.stored" if outcome.sequence else "compaction.left",
             reason=outcome.reason,
+            method=outcome.method,
+            fallback=outcome.fallback,
             tokens_before=outcome.tokens_before,
             tokens_after=outcome.tokens_after,
             sequence=outcome.sequence,
@@ -112,6 +106,7 @@ async def run(settings: CompactorSettings) -> None:
     model = connect_model(settings, sealer)
     tokenizer = Tokenizer()
     tokenizer.warm_up()
+    summariser = connect_summariser(settings, model, sealer, tokenizer)
     conversations = Conversations(
         JetStreamJournal(client),
         actor=f"compactor-{ids.unique()}",
@@ -121,19 +116,20 @@ async def run(settings: CompactorSettings) -> None:
     compactor = Compactor(
         ConversationCompactor(
             conversations,
-            model,
-            tokenizer,
+            summariser,
             sealer,
+            shrink_share=settings.compaction_shrink_share,
             model_name=settings.compaction_model,
         )
     )
     answerer = CompactAnswerer(
         WindowCompactor(
             conversations,
-            model,
+            summariser,
             Intake(tokenizer, sealer),
             sealer,
             policy=settings.policy,
+            shrink_share=settings.compaction_shrink_share,
             model_name=settings.compaction_model,
         )
     )

@@ -10,53 +10,51 @@ from schemas.http.compact import CompactWindow
 from schemas.http.errors import Overloaded
 from schemas.http.responses import CompactedResponse
 from services import clock, ids
+from services.compaction import Covered, NotCovered
+from services.compaction.summarising import Summariser
 from services.conversation import commands
 from services.conversation.budget import Policy
+from services.conversation.compaction import SAID_BYTES, SAID_TOKENS, said_by_user
 from services.conversation.decide import admitted, model_of
 from services.conversation.history import Item, since_summary
 from services.conversation.refusals import PreviousResponseUnknown
 from services.conversation.state import NEW, Conversation
-from services.conversation.turn_compaction import Context, of_all, said_by_user
+from services.conversation.turn_compaction import Context, of_all
 from services.journal.conversations import Conversations
 from services.journal.known_items import known_items
-from services.model import Model
 from services.model.intake import Intake
-from services.model.summary import opened, summarise
 from services.sealing import Sealer
-
-KEPT_TOKENS = 20_000
-"""Tokens of the user's messages that stay as they are in front of the summary; newest first."""
-KEPT_BYTES = 2 * 1024 * 1024
-"""And their bytes, since pictures in them are no tokens to us; the answer is one message."""
 
 log = structlog.get_logger()
 
 
 class WindowCompactor:
-    """Summarises with one model what clients bring, or what a log holds."""
+    """Summarises what clients bring, or what a log holds."""
 
     def __init__(
         self,
         conversations: Conversations,
-        model: Model,
+        summariser: Summariser,
         intake: Intake,
         sealer: Sealer,
         *,
         policy: Policy,
+        shrink_share: float,
         model_name: str,
     ) -> None:
         """``model_name`` serves requests that name none and follow no response."""
         self._conversations = conversations
-        self._model = model
+        self._summariser = summariser
         self._intake = intake
         self._sealer = sealer
         self._policy = policy
+        self._shrink_share = shrink_share
         self._model_name = model_name
 
     async def compact(self, project: str, asked: CompactWindow) -> CompactedResponse:
         """The window to go on with: the user's messages, then a summary of everything.
 
-        Raises `ApiError`, `ModelRefused`, `ModelUnavailable` or `JournalUnavailable`.
+        Raises `ApiError`, `ModelRefused` or `JournalUnavailable`.
         """
         state = await self._state(project, asked.previous_response_id)
         given = await self._given(project, asked)
@@ -65,23 +63,37 @@ class WindowCompactor:
         if asked.previous_response_id is None:
             given = since_summary(given)
         model = model_of(state, question)
-        budget = self._policy.of(project).budget(state.metadata, model=model)
-        planned = of_all(Context(history=history, input=given), tokens_budget=budget)
-        carried, untold = opened(planned.carried, planned.items, self._sealer)
-        made = await summarise(
-            self._model,
-            untold,
+        planned = of_all(
+            Context(history=history, input=given),
+            tokens_budget=self._policy.of(project).budget(state.metadata, model=model),
+            shrink_share=self._shrink_share,
+        )
+        if self._summariser.seals_elsewhere:
+            planned = planned.anew()
+        said = said_by_user((*history, *given), tokens_max=SAID_TOKENS, bytes_max=SAID_BYTES)
+        carried, untold = self._summariser.opener.carried(planned.carried, planned.items)
+        covered = Covered(
+            items=untold,
+            shown=planned.shown,
             carried=carried,
+            said=said,
+            tokens_max=planned.tokens_max,
+            tokens_wanted=planned.tokens_wanted,
             model_name=model,
             parameters=asked.parameters,
         )
-        if not made.text:
-            raise Overloaded("The model has not summarised what it was sent.")
-        kept = said_by_user((*history, *given), tokens_max=KEPT_TOKENS, bytes_max=KEPT_BYTES)
-        item = items.compaction(ids.item_id("cmp"), self._sealer.seal(made.text))
+        try:
+            made = await self._summariser.summary(covered, refusals_told=True)
+        except NotCovered as left:
+            raise Overloaded("The model has not summarised what it was sent.") from left
+        kept = made.said
+        blob = made.sealed or self._sealer.seal(made.text)
+        item = items.compaction(ids.item_id("cmp"), blob)
         log.info(
             "window.compacted",
             items=len(untold),
+            method=made.method,
+            fallback=made.fallback,
             kept=len(kept),
             tokens_before=planned.tokens_before,
             tokens_after=sum(each.tokens for each in (*kept, *self._intake.output([item]))),

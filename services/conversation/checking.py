@@ -32,11 +32,18 @@ ANCHORS_LOST = "anchors_lost"
 
 
 def checked(
-    words: str, anchors: Anchors, *, carried: str, tokens_max: int, counter: TokenCounter
+    words: str,
+    anchors: Anchors,
+    *,
+    carried: str,
+    tokens_wanted: int,
+    tokens_max: int,
+    counter: TokenCounter,
 ) -> Checked:
     """A summary of ``words`` behind the ``carried`` one, for which ``tokens_max`` are there.
 
-    Too many anchors for their share of that: the most important are kept, and counted.
+    Too many anchors for their share of what was ``tokens_wanted``: the most important are kept, and
+    counted.
     """
     if not words.strip():
         return Checked(fault=EMPTY, anchors_found=len(anchors.found))
@@ -44,7 +51,7 @@ def checked(
     if left < 0:
         return Checked(fault=TOO_LARGE, anchors_found=len(anchors.found))
     missing = anchors.missing(f"{carried}\n{words}")
-    due = section(anchors, missing, tokens_max=int(tokens_max * SECTION_SHARE), counter=counter)
+    due = section(anchors, missing, tokens_max=int(tokens_wanted * SECTION_SHARE), counter=counter)
     if due and counter.count_text(due) > left:
         return Checked(fault=ANCHORS_LOST, anchors_found=len(anchors.found))
     text = "\n\n".join(part for part in (carried, f"{words.strip()}\n{due}".strip()) if part)

@@ -90,6 +90,10 @@ class TurnSummary(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     tokens_before: int
     tokens_after: int
+    fallback: str = ""
+    covered_from: int = 0
+    anchors_found: int = 0
+    anchors_kept: int = 0
 
 
 class CompleteTurn(_Command, frozen=True, kw_only=True):
@@ -148,6 +152,10 @@ class Compact(_Command, frozen=True, kw_only=True):
     method: str
     tokens_before: int
     tokens_after: int
+    fallback: str = ""
+    covered_from: int = 0
+    anchors_found: int = 0
+    anchors_kept: int = 0
 
 
 Command: TypeAlias = (

@@ -1,10 +1,12 @@
 """Which part of a line a summary may replace, and what must stay verbatim.
 
-Additive: only items no summary covers yet are summarised; earlier summaries are carried over as
-they are, until together they outgrow their share of the budget.
+Additive: only items no summary covers yet are told; earlier summaries are carried over as they are,
+until together they outgrow their share of the budget. Verbatim stay the most recent items, and of
+the rest the user's newest messages, up to a share: those are told by the summary as well, so that
+none has to be told when it leaves.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -14,53 +16,136 @@ from services.conversation.state import Conversation
 
 KEPT_SHARE = 0.3
 """Share of the budget for the most recent items, which stay verbatim."""
-SUMMARY_SHARE = 0.4
-"""Share of the budget for summaries; above it they are summarised together with the new items."""
-METHOD = "summary"
-"""How a compaction was made, as the log tells it: the model's words for all it covers."""
+SAID_SHARE = 0.1
+"""Share of the budget for older messages of the user, which stay verbatim."""
+SAID_TOKENS = 20_000
+"""Tokens of them at most, whatever the budget."""
+SAID_BYTES = 2 * 1024 * 1024
+"""And their bytes, since pictures in them are no tokens to us; a window is one message at times."""
+SUMMARY_SHARE = 0.3
+"""Share of the budget for summaries; above it they are told anew, together with the new items."""
+TOLD_SHARE = 0.1
+"""Share of the budget for what is told behind an earlier summary."""
+TOLD_ANEW_SHARE = 0.15
+"""Share of the budget for what is told without one: as much again can be added behind it."""
+TOLD_TOKENS_LEAST = 200
+"""Tokens for what is told, however small the budget; less holds little but labels."""
+TOLD_LEAST_SHARE = 0.2
+"""Share of what is to be told, or so many tokens: with less, an earlier summary gives way."""
+SHRINK_SHARE = 0.2
+"""Least share of its tokens by which a window must shrink."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to summarise, and the state it was read from.
+    """What to tell, and the state it was read from.
 
-    ``items`` are to be summarised; ``carried`` is the earlier summary to put in front, empty when
-    it is among ``items``.
+    ``items`` are to be told; ``carried`` is the earlier summary to put in front, empty when it is
+    told anew. ``shown`` is the beginning of the window up to them. Below ``covered`` only ``kept``
+    stays verbatim, and ``recent`` behind it. ``tokens_max`` are there for what is told; with 0 or
+    less nothing is to be gained. ``tokens_wanted`` leave room for summaries to come.
     """
 
     items: tuple[Item, ...]
+    shown: tuple[Item, ...]
     carried: str
     covered: int
+    covered_from: int
+    kept: tuple[Item, ...]
+    recent: tuple[Item, ...]
     after: str | None
     removed: frozenset[int]
     tokens_before: int
-    tokens_kept: int
+    tokens_max: int
+    tokens_wanted: int
 
-    def shrinks(self, tokens: int) -> bool:
-        """Whether a summary of ``tokens`` makes the window smaller."""
-        return tokens + self.tokens_kept < self.tokens_before
+    @property
+    def tokens_kept(self) -> int:
+        """Size of what stays verbatim."""
+        return size((*self.kept, *self.recent))
 
 
-def plan(state: Conversation, *, tokens_budget: int) -> Plan | None:
-    """What a compaction would cover now; ``None`` when there is nothing to gain."""
+def plan(
+    state: Conversation,
+    *,
+    tokens_budget: int,
+    shrink_share: float = SHRINK_SHARE,
+    seals_elsewhere: bool = False,
+) -> Plan | None:
+    """What a compaction would cover now; ``None`` when there is nothing to cover.
+
+    ``seals_elsewhere``: whoever tells it can read summaries that we cannot, and carries none over.
+    """
     newest = state.compactions[-1] if state.compactions else None
     start, end = (newest.covered if newest else 0), len(state.line)
     covered = _boundary(state, start, end, tokens=int(tokens_budget * KEPT_SHARE))
-    items = _standing(state, start, covered)
-    if not items:
+    untold, recent = _standing(state, start, covered), _standing(state, covered, end)
+    if not untold:
         return None
-    carried = newest.summary if newest else ""
-    if newest is not None and newest.item.tokens > tokens_budget * SUMMARY_SHARE:
-        items, carried = (newest.item, *items), ""
-    kept = _standing(state, covered, end)
+    window = state.window()
+    shown = window[: len(window) - len(recent)]
+    left = int(size(window) * (1 - shrink_share)) - size(recent)
+    carried = newest.item.tokens if newest else 0
+    anew = (
+        newest is None
+        or seals_elsewhere
+        or not newest.summary
+        or carried > tokens_budget * SUMMARY_SHARE
+        or crowded(left - carried, untold)
+    )
+    if newest and not newest.summary and not seals_elsewhere:
+        # Only its maker can read it: what it stands for is told again.
+        shown = _standing(state, 0, covered)
+    if not anew:
+        left -= carried
+    kept = said_by_user(
+        shown,
+        tokens_max=min(SAID_TOKENS, int(tokens_budget * SAID_SHARE), left // 2),
+        bytes_max=SAID_BYTES,
+    )
+    share = TOLD_ANEW_SHARE if anew else TOLD_SHARE
     return Plan(
-        items=items,
-        carried=carried,
+        items=shown if anew else untold,
+        shown=shown,
+        carried=newest.summary if newest and not anew else "",
         covered=covered,
+        covered_from=0 if anew else start,
+        kept=kept,
+        recent=recent,
         after=newest.item.id if newest else None,
         removed=state.removed,
-        tokens_before=sum(item.tokens for item in state.window()),
-        tokens_kept=sum(item.tokens for item in kept),
+        tokens_before=size(window),
+        tokens_max=left - size(kept),
+        tokens_wanted=told_most(left - size(kept), tokens_budget=tokens_budget, share=share),
     )
+
+
+def crowded(left: int, untold: Sequence[Item]) -> bool:
+    """Whether what is left beside an earlier summary is too little to tell more."""
+    return left < min(TOLD_TOKENS_LEAST, size(untold) * TOLD_LEAST_SHARE)
+
+
+def told_most(left: int, *, tokens_budget: int, share: float) -> int:
+    """Tokens for what is told, of those that are left; budget 0: there is none."""
+    if not tokens_budget:
+        return left
+    return min(left, max(TOLD_TOKENS_LEAST, int(tokens_budget * share)))
+
+
+def said_by_user(items: Sequence[Item], *, tokens_max: int, bytes_max: int) -> tuple[Item, ...]:
+    """The user's messages in their order, as many as fit; the newest are chosen first."""
+    chosen: list[Item] = []
+    tokens, length = 0, 0
+    for item in reversed(items):
+        fits = tokens + item.tokens <= tokens_max and length + len(bytes(item.raw)) <= bytes_max
+        if item.role == "user" and fits:
+            chosen.append(item)
+            tokens, length = tokens + item.tokens, length + len(bytes(item.raw))
+    return tuple(reversed(chosen))
+
+
+def size(items: Sequence[Item]) -> int:
+    """Tokens of items."""
+    return sum(item.tokens for item in items)
 
 
 def below(positions: Iterable[int], limit: int) -> frozenset[int]:

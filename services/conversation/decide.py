@@ -345,5 +345,9 @@ def _compact(state: Conversation, command: c.Compact) -> tuple[e.Event, ...]:
             method=command.method,
             tokens_before=command.tokens_before,
             tokens_after=command.tokens_after,
+            fallback=command.fallback,
+            covered_from=command.covered_from,
+            anchors_found=command.anchors_found,
+            anchors_kept=command.anchors_kept,
         ),
     )

@@ -11,7 +11,21 @@ import msgspec
 from schemas.events import TurnCompaction
 from services.conversation import pairing
 from services.conversation.commands import TurnSummary
-from services.conversation.compaction import KEPT_SHARE, METHOD, SUMMARY_SHARE
+from services.conversation.compaction import (
+    KEPT_SHARE,
+    SAID_BYTES,
+    SAID_SHARE,
+    SAID_TOKENS,
+    SHRINK_SHARE,
+    SUMMARY_SHARE,
+    TOLD_ANEW_SHARE,
+    TOLD_SHARE,
+    TOLD_TOKENS_LEAST,
+    crowded,
+    said_by_user,
+    size,
+    told_most,
+)
 from services.conversation.history import Item, Turn, summary_at
 from services.conversation.state import Conversation, counted_tokens
 from services.conversation.window import by_model
@@ -26,25 +40,37 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TurnPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """``items`` are to be summarised behind the ``carried`` summary.
+    """``items`` are to be told behind the ``carried`` summary, in ``tokens_max`` at most.
 
-    Verbatim stay ``kept`` of the history, and ``input``.
+    ``shown`` is the beginning of the context up to them. Verbatim stay ``said``, which are the
+    user's and told as well, ``kept`` of the history, and ``input``.
     """
 
     carried: Item | None
     items: tuple[Item, ...]
+    shown: tuple[Item, ...]
+    said: tuple[Item, ...] = ()
     kept: tuple[Item, ...] = ()
     input: tuple[Item, ...] = ()
     tokens_before: int
+    tokens_max: int
+    tokens_wanted: int
+
+    def anew(self) -> "TurnPlan":
+        """The same without an earlier summary that is carried over."""
+        if self.carried is None or not self.items:
+            return self
+        return msgspec.structs.replace(
+            self,
+            carried=None,
+            items=self.shown,
+            tokens_max=self.tokens_max + self.carried.tokens,
+        )
 
     @property
     def tokens_kept(self) -> int:
         """Size of what stays verbatim."""
-        return _size((*self.kept, *self.input))
-
-    def shrinks(self, tokens: int) -> bool:
-        """Whether a summary of ``tokens`` makes the window smaller."""
-        return tokens + self.tokens_kept < self.tokens_before
+        return size((*self.said, *self.kept, *self.input))
 
 
 def context_of(state: Conversation, turn: Turn, history: tuple[Item, ...]) -> Context:
@@ -52,8 +78,8 @@ def context_of(state: Conversation, turn: Turn, history: tuple[Item, ...]) -> Co
 
     No provider has seen the input, nor what is left by a turn that was only a summary.
     """
-    before = state.tokens if turn.on_line else _counted(state, turn.parent) or _size(history)
-    return Context(history=history, input=turn.shown, tokens=before + _size(turn.shown))
+    before = state.tokens if turn.on_line else _counted(state, turn.parent) or size(history)
+    return Context(history=history, input=turn.shown, tokens=before + size(turn.shown))
 
 
 def _counted(state: Conversation, response_id: str | None) -> int:
@@ -63,7 +89,9 @@ def _counted(state: Conversation, response_id: str | None) -> int:
     return counted_tokens(turn.usage)
 
 
-def before_answer(context: Context, *, threshold: int) -> TurnPlan | None:
+def before_answer(
+    context: Context, *, threshold: int, shrink_share: float = SHRINK_SHARE
+) -> TurnPlan | None:
     """What to summarise before the model is called; ``None`` if there is nothing to gain.
 
     Usually the history. Input that comes without any is summarised as a whole, since its client
@@ -76,40 +104,75 @@ def before_answer(context: Context, *, threshold: int) -> TurnPlan | None:
     carried, items = _parts(told, summary_most=int(threshold * SUMMARY_SHARE))
     if start == 0 or not items:
         return None
+    kept, given = whole[start : len(context.history)], whole[max(start, len(context.history)) :]
+    left = int(size(whole) * (1 - shrink_share)) - size((*kept, *given))
+    if carried is not None and crowded(left - carried.tokens, items):
+        carried, items = None, told
+    left -= carried.tokens if carried else 0
+    # An array is its client's, who may drop all of it but the summary.
+    said = said_by_user(
+        told if context.history else (),
+        tokens_max=min(SAID_TOKENS, int(threshold * SAID_SHARE), left // 2),
+        bytes_max=SAID_BYTES,
+    )
+    share = TOLD_SHARE if carried else TOLD_ANEW_SHARE
     return TurnPlan(
         carried=carried,
         items=items,
-        kept=whole[start : len(context.history)],
-        input=whole[max(start, len(context.history)) :],
-        tokens_before=_size(whole),
+        shown=told,
+        said=said,
+        kept=kept,
+        input=given,
+        tokens_before=size(whole),
+        tokens_max=left - size(said),
+        tokens_wanted=told_most(left - size(said), tokens_budget=threshold, share=share),
     )
 
 
-def of_all(context: Context, *, tokens_budget: int) -> TurnPlan:
-    """A summary that stands for the whole context, whatever it gains; budget 0: there is none."""
+def of_all(context: Context, *, tokens_budget: int, shrink_share: float = SHRINK_SHARE) -> TurnPlan:
+    """A summary that stands for the whole context; budget 0: there is none.
+
+    It was asked for: what is too small to shrink is told in a few words nevertheless.
+    """
     whole = (*context.history, *context.input)
-    most = int(tokens_budget * SUMMARY_SHARE) or _size(whole)
+    most = int(tokens_budget * SUMMARY_SHARE) or size(whole)
     carried, items = _parts(whole, summary_most=most)
-    return TurnPlan(carried=carried, items=items, tokens_before=_size(whole))
+    left = int(size(whole) * (1 - shrink_share))
+    if carried is not None and items and crowded(left - carried.tokens, items):
+        carried, items = None, whole
+    left -= carried.tokens if carried else 0
+    share = TOLD_SHARE if carried else TOLD_ANEW_SHARE
+    told = told_most(left, tokens_budget=tokens_budget, share=share)
+    return TurnPlan(
+        carried=carried,
+        items=items,
+        shown=whole,
+        tokens_before=size(whole),
+        tokens_max=max(TOLD_TOKENS_LEAST, left),
+        tokens_wanted=max(TOLD_TOKENS_LEAST, told),
+    )
 
 
 def recorded(
-    planned: TurnPlan, item: Item, *, summary: str, turn: Turn, state: Conversation
+    planned: TurnPlan, item: Item, *, turn: Turn, state: Conversation, summary: str, method: str
 ) -> TurnSummary:
     """What the log is told of a summary made as planned, in the state the plan was made from."""
     covered = len(state.line) if turn.on_line else 0
     if turn.on_line and planned.kept:
         standing = state.position(planned.kept[0].id)
         covered = covered if standing is None else standing
+    beside = planned.said if turn.on_line else (*planned.said, *planned.kept)
+    carried = turn.on_line and planned.carried is not None and state.compactions
     return TurnSummary(
         item_id=item.id,
         summary=summary,
         covered=covered,
         input_covered=len(turn.input) - len(planned.input),
-        kept=() if turn.on_line else tuple(kept.id for kept in planned.kept),
-        method=METHOD,
+        kept=tuple(kept.id for kept in beside),
+        method=method,
         tokens_before=planned.tokens_before,
         tokens_after=item.tokens + planned.tokens_kept,
+        covered_from=state.compactions[-1].covered if carried else 0,
     )
 
 
@@ -127,19 +190,11 @@ def stored(told: TurnSummary, turn: Turn, state: Conversation) -> TurnCompaction
         method=told.method,
         tokens_before=told.tokens_before,
         tokens_after=told.tokens_after,
+        fallback=told.fallback,
+        covered_from=told.covered_from,
+        anchors_found=told.anchors_found,
+        anchors_kept=told.anchors_kept,
     )
-
-
-def said_by_user(items: Sequence[Item], *, tokens_max: int, bytes_max: int) -> tuple[Item, ...]:
-    """The user's messages in their order, as many as fit; the newest are chosen first."""
-    chosen: list[Item] = []
-    tokens, size = 0, 0
-    for item in reversed(items):
-        fits = tokens + item.tokens <= tokens_max and size + len(bytes(item.raw)) <= bytes_max
-        if item.role == "user" and fits:
-            chosen.append(item)
-            tokens, size = tokens + item.tokens, size + len(bytes(item.raw))
-    return tuple(reversed(chosen))
 
 
 def _parts(told: tuple[Item, ...], *, summary_most: int) -> tuple[Item | None, tuple[Item, ...]]:
@@ -161,7 +216,7 @@ def _end_of(given: tuple[Item, ...], *, tokens: int) -> int:
     outputs = len(given)
     while outputs and pairing.answer_to_call(given[outputs - 1]):
         outputs -= 1
-    waiting = outputs < len(given) and _size(given[user:]) > tokens
+    waiting = outputs < len(given) and size(given[user:]) > tokens
     return outputs if waiting else user
 
 
@@ -182,7 +237,3 @@ def _whole_from(items: Sequence[Item], start: int) -> int:
             while start and by_model(items[start - 1]) and items[start - 1].type != "compaction":
                 start -= 1
     return start
-
-
-def _size(items: Sequence[Item]) -> int:
-    return sum(item.tokens for item in items)

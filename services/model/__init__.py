@@ -37,6 +37,16 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     error_message: str | None = None
 
 
+class Compacting(Protocol):
+    """An upstream that makes windows smaller by itself."""
+
+    async def compact(self, call: Call) -> Answer:
+        """The smaller window as it tells it: the user's messages, and a compaction.
+
+        Raises `ModelRefused` or `ModelUnavailable`.
+        """
+
+
 class ModelRefused(Exception):
     """The upstream will not answer this request, now or ever; its words are passed on."""
 

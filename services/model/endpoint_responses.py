@@ -59,7 +59,24 @@ class _Response(msgspec.Struct):
     incomplete_details: _Details | None = None
 
 
+class _Compacted(msgspec.Struct):
+    output: tuple[msgspec.Raw, ...]
+    usage: _Usage | None = None
+
+
+_OF_COMPACT = frozenset(
+    {
+        "instructions",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "service_tier",
+    }
+)
+"""Parameters that ``POST /responses/compact`` takes (contract 5.3)."""
+
 _encode = msgspec.json.Encoder().encode
+_compacted = msgspec.json.Decoder(_Compacted).decode
 _response = msgspec.json.Decoder(_Response).decode
 
 _CANCELLED = "The model's server cancelled its answer."
@@ -104,6 +121,26 @@ class ResponsesEndpoint:
         if dropped:
             log.debug("stream.events_dropped", types=dict(dropped))
         yield answer
+
+    async def compact(self, call: Call) -> Answer:
+        """As `services.model.Compacting` says."""
+        sent = rendering.window(call.items, self._sealer)
+        body: dict[str, object] = {
+            "model": call.model,
+            "input": [item.raw for item in sent],
+            **{name: raw for name, raw in call.parameters.items() if name in _OF_COMPACT},
+        }
+        payload = await self._upstream.post("/responses/compact", _encode(body))
+        try:
+            compacted = _compacted(payload)
+        except UNREADABLE as error:
+            raise decode_error(error) from error
+        return Answer(
+            status="completed",
+            items=compacted.output,
+            usage=msgspec.Raw(_encode(_counted(compacted.usage or _Usage()))),
+            model=call.model,
+        )
 
     async def models(self) -> bytes:
         """As the protocol says."""

@@ -15,6 +15,7 @@ from nats.js import JetStreamContext
 
 from schemas import queries, subjects
 from services import faults, ids, telemetry
+from services.compaction.connect import summariser as connect_summariser
 from services.journal import connect, streams
 from services.journal.conversations import Conversations
 from services.journal.deltas import Deltas
@@ -57,7 +58,13 @@ def _responder(
     tokenizer = Tokenizer(policy.models)
     tokenizer.warm_up()
     intake = Intake(tokenizer, sealer)
-    asker = ModelAsker(model, TurnSummariser(model, intake, sealer), policy, tokenizer)
+    summariser = TurnSummariser(
+        connect_summariser(settings, model, sealer, tokenizer),
+        intake,
+        sealer,
+        shrink_share=settings.compaction_shrink_share,
+    )
+    asker = ModelAsker(model, summariser, policy, tokenizer)
     name = f"responder-{ids.unique()}"
     conversations = Conversations(
         JetStreamJournal(client),

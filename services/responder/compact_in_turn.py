@@ -5,6 +5,8 @@ import structlog
 
 from schemas import items as stored
 from schemas.http.checks import Fields
+from services.compaction import Covered, NotCovered
+from services.compaction.summarising import Summariser
 from services.conversation.commands import TurnSummary
 from services.conversation.history import Item, Turn
 from services.conversation.state import Conversation
@@ -15,13 +17,9 @@ from services.conversation.turn_compaction import (
     of_all,
     recorded,
 )
-from services.model import Model, ModelRefused, ModelUnavailable
+from services.model import ModelUnavailable
 from services.model.intake import Intake
-from services.model.summary import opened, summarise
 from services.sealing import Sealer
-
-_PASSED_ON = ("prompt_cache_key", "safety_identifier", "service_tier", "user")
-"""Parameters of a turn that are about who pays, and hold for its summary as well."""
 
 log = structlog.get_logger()
 
@@ -41,13 +39,21 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TurnSummariser:
-    """Summarises contexts of turns with their own model."""
+    """Makes contexts of turns smaller."""
 
-    def __init__(self, model: Model, intake: Intake, sealer: Sealer) -> None:
-        """``model`` answers turns as well."""
-        self._model = model
+    def __init__(
+        self,
+        summariser: Summariser,
+        intake: Intake,
+        sealer: Sealer,
+        *,
+        shrink_share: float,
+    ) -> None:
+        """``shrink_share`` is what a context must lose to be made smaller at all."""
+        self._summariser = summariser
         self._intake = intake
         self._sealer = sealer
+        self._shrink_share = shrink_share
 
     async def shortened(
         self, context: Context, turn: Turn, state: Conversation, *, threshold: int, new: str
@@ -55,25 +61,28 @@ class TurnSummariser:
         """A smaller context, in an item with the id ``new``; none if it stays as it is.
 
         ``threshold`` is the size above which it is to be smaller; 0: never. Never raises for its
-        own sake: the model may still answer what it would not summarise.
+        own sake: the model may still answer what could not be made smaller.
         """
         if not 0 < threshold < context.tokens:
             return None
         line = log.bind(response_id=turn.id, tokens=context.tokens, threshold=threshold)
-        planned = before_answer(context, threshold=threshold)
+        planned = before_answer(context, threshold=threshold, shrink_share=self._shrink_share)
         if planned is None:
             line.info("turn.not_compacted", reason="nothing_to_cover")
             return None
-        try:
-            made = await self._made(planned, turn, state, new=new)
-        except (ModelRefused, ModelUnavailable) as error:
-            line.warning("turn.not_compacted", reason=type(error).__name__)
+        if planned.tokens_max <= 0:
+            line.info("turn.not_compacted", reason="no_gain")
             return None
-        if made is None or not planned.shrinks(made.item.tokens):
-            line.warning("turn.not_compacted", reason="no_gain")
+        try:
+            # A client that alone holds its context is told of no item beside a summary.
+            made = await self._made(planned, turn, state, new=new, beside=bool(context.history))
+        except NotCovered as left:
+            line.warning("turn.not_compacted", reason=left.reason)
             return None
         line.info(
             "turn.compacted",
+            method=made.summary.method,
+            fallback=made.summary.fallback,
             tokens_before=made.summary.tokens_before,
             tokens_after=made.summary.tokens_after,
         )
@@ -86,30 +95,56 @@ class TurnSummariser:
 
         Raises `ModelRefused` or `ModelUnavailable`.
         """
-        planned = of_all(context, tokens_budget=tokens_budget)
-        made = await self._made(planned, turn, state, new=new)
-        if made is None:
-            raise ModelUnavailable("The model has not summarised what it was sent.")
-        return made
+        planned = of_all(context, tokens_budget=tokens_budget, shrink_share=self._shrink_share)
+        try:
+            return await self._made(planned, turn, state, new=new, asked_for=True, beside=False)
+        except NotCovered as left:
+            raise ModelUnavailable("The model has not summarised what it was sent.") from left
 
     async def _made(
-        self, planned: TurnPlan, turn: Turn, state: Conversation, *, new: str
-    ) -> Made | None:
-        carried, items = opened(planned.carried, planned.items, self._sealer)
-        given = _fields(turn.parameters)
-        made = await summarise(
-            self._model,
-            items,
-            carried=carried,
-            model_name=turn.model,
-            parameters={name: given[name] for name in _PASSED_ON if name in given},
+        self,
+        planned: TurnPlan,
+        turn: Turn,
+        state: Conversation,
+        *,
+        new: str,
+        beside: bool,
+        asked_for: bool = False,
+    ) -> Made:
+        if self._summariser.seals_elsewhere and beside:
+            planned = planned.anew()
+        carried, items = self._summariser.opener.carried(planned.carried, planned.items)
+        if not carried:
+            planned = msgspec.structs.replace(planned, carried=None)
+        made = await self._summariser.summary(
+            Covered(
+                items=items,
+                shown=planned.shown,
+                carried=carried,
+                said=planned.said if beside else None,
+                tokens_max=planned.tokens_max,
+                tokens_wanted=planned.tokens_wanted,
+                model_name=turn.model,
+                parameters=_fields(turn.parameters),
+            ),
+            refusals_told=asked_for,
         )
-        if not made.text:
-            return None
-        (item,) = self._intake.output([stored.compaction(new, self._sealer.seal(made.text))])
+        blob = made.sealed or self._sealer.seal(made.text)
+        (item,) = self._intake.output([stored.compaction(new, blob)])
+        if made.sealed:
+            item = msgspec.structs.replace(item, tokens=made.tokens)
+        planned = msgspec.structs.replace(planned, said=made.said)
+        told = recorded(
+            planned, item, turn=turn, state=state, summary=made.text, method=made.method
+        )
         return Made(
             item=item,
-            window=(item, *planned.kept, *planned.input),
-            summary=recorded(planned, item, summary=made.text, turn=turn, state=state),
+            window=(item, *planned.said, *planned.kept, *planned.input),
+            summary=msgspec.structs.replace(
+                told,
+                fallback=made.fallback,
+                anchors_found=made.anchors_found,
+                anchors_kept=made.anchors_kept,
+            ),
             usage=made.usage,
         )

@@ -53,6 +53,13 @@ _OUTPUTS = frozenset(
 )
 """What clients send for what the model asked of them."""
 
+SUMMARISE = "Summarise the conversation above"
+"""How the last item of a request begins that wants all in front of it summarised."""
+SUMMARY = "Summary of the conversation so far"
+_ADDED = "opens with a summary"
+"""What such a request says when that is to be left as it is."""
+_SUMMARISE = ("summarise", "summarize")
+
 _PIECE = re.compile(r"\s*\S{1,24}|\s+")
 _encode = msgspec.json.Encoder().encode
 _FILLER = ("and", "I", "am", "glad", "to", "help", "you", "with", "this", "step", "by", "step")
@@ -152,7 +159,7 @@ def plan(ask: Ask, ordered: Directives | None = None) -> Answer:
     uses: tuple[Use, ...] = ()
     text = ordered.refuse
     if _wants_summary(entries):
-        text = summary_of(entries[1:])
+        text = summary_of(_to_summarise(entries))
     elif not failed and text is None:
         calls, uses = _tools(ask, ordered, digest)
     if text is None:
@@ -188,9 +195,21 @@ def pieces(text: str) -> list[str]:
 
 
 def _wants_summary(entries: Sequence[Entry]) -> bool:
-    if not entries or entries[0].role != "system":
-        return False
-    return entries[0].text.lstrip()[:9].lower() in ("summarise", "summarize")
+    return bool(entries) and (
+        entries[-1].text.startswith(SUMMARISE)
+        or (entries[0].role == "system" and entries[0].text.lstrip()[:9].lower() in _SUMMARISE)
+    )
+
+
+def _to_summarise(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """What is to be told: not the request, and no earlier summary that is kept beside it."""
+    if not entries[-1].text.startswith(SUMMARISE):
+        return entries[1:]
+    told = entries[:-1]
+    if told and told[0].role == "system" and not told[0].text.startswith(SUMMARY):
+        told = told[1:]
+    added = _ADDED in entries[-1].text
+    return [entry for entry in told if not (added and entry.text.startswith(SUMMARY))]
 
 
 def _tools(ask: Ask, ordered: Directives, digest: str) -> tuple[tuple[Call, ...], tuple[Use, ...]]:

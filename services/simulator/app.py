@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from schemas.http import checks
 from schemas.http.errors import ApiError, Invalid, NotFound, ServerFault
-from services.simulator import chat_completions, responses
+from services.simulator import chat_completions, compact, responses
 from services.simulator.answer import (
     MODELS,
     Answer,
@@ -56,6 +56,7 @@ class Request(Protocol):
 
 DOORS: dict[str, Callable[[bytes], Request]] = {
     "/v1/responses": responses.read,
+    "/v1/responses/compact": compact.read,
     "/v1/chat/completions": chat_completions.read,
 }
 

@@ -4,6 +4,7 @@ A conversation that lost, gained, changed or reordered anything has other entrie
 digest; the same textual conversation has the same ones through either API.
 """
 
+import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,8 @@ CHARACTERS_PER_TOKEN = 4
 DIGEST_LENGTH = 8
 ENTRY_TOKENS = 3
 """What a chat template adds around each message, roughly."""
+
+_SEALED = "simulated."
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -100,6 +103,20 @@ def tokens_of(entries: Iterable[Entry]) -> int:
     return sum(tokens_in(entry.text) + ENTRY_TOKENS for entry in entries)
 
 
+def sealed(text: str) -> str:
+    """A summary as the simulator gives it away, and reads it again; nobody else is meant to."""
+    return _SEALED + base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def _opened(blob: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(blob.removeprefix(_SEALED)).decode()
+    except ValueError:
+        raise Invalid(
+            "The encrypted content could not be verified.", code="invalid_encrypted_content"
+        ) from None
+
+
 def _text_of_part(part: object) -> str:
     if isinstance(part, dict):
         for name in ("text", "refusal"):
@@ -134,6 +151,8 @@ def _of_item(item: Mapping[str, Any]) -> Entry:
         case "custom_tool_call_output":
             text = f"{item.get('call_id')} {text_of(item.get('output'))}"
             return Entry("tool", "custom_tool_call_output", text)
+        case "compaction" if str(item.get("encrypted_content")).startswith(_SEALED):
+            return Entry("system", "message", _opened(str(item["encrypted_content"])))
         case other:
             rest = {key: value for key, value in item.items() if key not in ("id", "status")}
             return Entry(_role(item), str(other), _encode(rest).decode())

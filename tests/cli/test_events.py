@@ -1,7 +1,8 @@
+import msgspec
 from click.testing import CliRunner
 
 from services.cli.events import events, summary
-from tests.builders import compaction_item, completed, in_turn
+from tests.builders import compacted, compaction_item, completed, in_turn
 
 
 def test_a_server_that_is_down_is_said_in_one_line_and_at_once(monkeypatch):
@@ -24,3 +25,20 @@ def test_a_summary_that_was_made_in_a_turn_is_told_with_its_end():
         "compacted by summary, window 1200 -> 140 tokens"
     )
     assert summary(completed("resp_1")) == "resp_1 completed: 0 items, 0 tokens; 0 tokens in all"
+
+
+def test_a_compaction_says_how_it_was_made_and_what_it_has_kept():
+    done = compacted(compaction_item("cmp_1"), covered=12, before=1_200, after=140)
+    assert summary(done) == "positions below 12 by summary, window 1200 -> 140 tokens"
+    replaced = msgspec.structs.replace(
+        done,
+        method="extractive",
+        fallback="timed_out",
+        covered_from=4,
+        anchors_found=9,
+        anchors_kept=8,
+    )
+    assert summary(replaced) == (
+        "positions below 12 from 4 on by extractive (timed_out), 8 of 9 anchors, "
+        "window 1200 -> 140 tokens"
+    )

@@ -14,6 +14,18 @@ from tests.builders import PROPERTY, call, compaction_item, message, output, sai
 COUNTER = Tokenizer()
 
 
+def checked_in(words, anchors, *, carried, tokens_max, counter):
+    """As checked, where as much is wanted as is there."""
+    return checked(
+        words,
+        anchors,
+        carried=carried,
+        tokens_max=tokens_max,
+        tokens_wanted=tokens_max,
+        counter=counter,
+    )
+
+
 def of(text, speaker="user"):
     return anchors_of((Passage(speaker=speaker, text=text),))
 
@@ -104,13 +116,15 @@ def test_where_not_all_fits_more_is_listed_bare_and_the_best_stays():
 
 def test_a_summary_that_says_everything_is_left_as_it_is():
     anchors = of("Order #12345 goes to Ada.")
-    made = checked("Order #12345 is for Ada.", anchors, carried="", tokens_max=100, counter=COUNTER)
+    made = checked_in(
+        "Order #12345 is for Ada.", anchors, carried="", tokens_max=100, counter=COUNTER
+    )
     assert (made.text, made.anchors_found, made.anchors_kept) == ("Order #12345 is for Ada.", 2, 2)
 
 
 def test_what_a_summary_has_forgotten_is_added_to_it_and_what_was_carried_over_counts():
     anchors = of("Order #12345 goes to Ada in Oslo.")
-    made = checked(
+    made = checked_in(
         "An order goes out.", anchors, carried="Ada is known.", tokens_max=100, counter=COUNTER
     )
     assert made.text == (
@@ -130,20 +144,20 @@ def test_what_a_summary_has_forgotten_is_added_to_it_and_what_was_carried_over_c
 )
 def test_a_summary_that_may_stand_for_nothing_says_why(words, most, fault):
     anchors = of("Order #12345 goes to Ada in Oslo.")
-    made = checked(words, anchors, carried="", tokens_max=most, counter=COUNTER)
+    made = checked_in(words, anchors, carried="", tokens_max=most, counter=COUNTER)
     assert (made.fault, made.text, made.anchors_found) == (fault, "", 3)
 
 
 def test_too_many_anchors_are_kept_up_to_half_of_the_summary_and_counted():
     anchors = of(" ".join(f"number {n}-AB." for n in range(100, 400)))
-    made = checked("Numbers.", anchors, carried="", tokens_max=200, counter=COUNTER)
+    made = checked_in("Numbers.", anchors, carried="", tokens_max=200, counter=COUNTER)
     assert made.fault == ""
     assert 10 < made.anchors_kept < made.anchors_found == 300
     assert COUNTER.count_text(made.text) <= 103
 
 
 def test_what_a_summary_lists_is_found_in_it_again():
-    once = checked(
+    once = checked_in(
         "Words.",
         of("We agreed to ship by sea. Order #12345 goes to Ada."),
         carried="",
@@ -151,7 +165,7 @@ def test_what_a_summary_lists_is_found_in_it_again():
         counter=COUNTER,
     )
     again = anchors_of(of_summary(once.text))
-    twice = checked("Other words.", again, carried="", tokens_max=100, counter=COUNTER)
+    twice = checked_in("Other words.", again, carried="", tokens_max=100, counter=COUNTER)
     assert "We agreed to ship by sea" in twice.text
     assert {"#12345", "Ada"} <= texts(again)
     assert "#12345 goes to Ada" in twice.text
@@ -205,12 +219,12 @@ def test_an_extract_fits_is_always_the_same_and_holds_all_anchors_that_fit(said_
     anchors = anchors_of(told)
     words = extract(told, anchors, tokens_max=most, counter=COUNTER)
     assert words == extract(told, anchors, tokens_max=most, counter=COUNTER)
-    made = checked(words, anchors, carried="", tokens_max=most, counter=COUNTER)
+    made = checked_in(words, anchors, carried="", tokens_max=most, counter=COUNTER)
     if made.fault:
         assert made.fault == EMPTY
         return
     # The line break between words and anchors may cost one.
     assert made.tokens <= most + 1
-    whole = checked(words, anchors, carried="", tokens_max=9_999, counter=COUNTER)
+    whole = checked_in(words, anchors, carried="", tokens_max=9_999, counter=COUNTER)
     if whole.tokens <= most * 0.5:
         assert made.anchors_kept == made.anchors_found

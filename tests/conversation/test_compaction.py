@@ -197,7 +197,12 @@ def test_no_plan_splits_a_call_from_its_output_and_none_keeps_more_than_its_shar
         return
     kept = items[planned.covered :]
     assert planned.items == items[: planned.covered]
-    assert sum(item.tokens for item in kept) == planned.tokens_kept <= budget * 0.3
+    recent = sum(item.tokens for item in kept)
+    said_before = sum(item.tokens for item in planned.kept)
+    assert planned.tokens_kept == recent + said_before
+    assert recent <= budget * 0.3
+    assert said_before <= budget * 0.1
+    assert {item.role for item in planned.kept} <= {"user"}
     check((), planned.items)
     check((SUMMARY,), kept)
 
@@ -435,8 +440,51 @@ def test_a_chain_from_before_a_compaction_does_not_see_it():
     ]
 
 
-def test_a_summary_is_worth_it_when_the_window_becomes_smaller():
-    planned = plan(state_of(*TALK), tokens_budget=70)
-    assert (planned.tokens_before, planned.tokens_kept) == (40, 20)
-    assert planned.shrinks(19)
-    assert not planned.shrinks(20)
+def test_a_summary_may_have_what_the_window_must_not_lose_to_it():
+    planned = plan(state_of(*TALK), tokens_budget=70, shrink_share=0.2)
+    assert (planned.tokens_before, planned.tokens_kept, planned.tokens_max) == (40, 20, 12)
+    assert plan(state_of(*TALK), tokens_budget=70, shrink_share=0.5).tokens_max == 0
+
+
+def test_a_summary_has_no_more_than_its_share_of_a_large_budget():
+    talk = (created(), added(*(message(f"msg_{n}", tokens=1_000) for n in range(100))))
+    planned = plan(state_of(*talk), tokens_budget=90_000)
+    assert (planned.tokens_wanted, planned.tokens_max) == (13_500, 44_000)
+
+
+def test_the_users_newest_messages_stay_beside_the_summary_that_tells_of_them():
+    state = state_of(
+        created(),
+        added(*(item for n in range(10) for item in (message(f"msg_{n}"), said(f"out_{n}")))),
+        added(message("msg_last", tokens=80), said("out_last", tokens=9)),
+    )
+    planned = plan(state, tokens_budget=40)
+    assert ids_of(planned.kept) == ["msg_6", "msg_7", "msg_8", "msg_9"]
+    assert ids_of(planned.items)[:2] == ["msg_0", "out_0"]
+    assert planned.covered == 22
+
+
+def test_messages_that_stayed_before_stay_while_there_is_room_and_are_told_already():
+    state = state_of(
+        *TALK,
+        compacted(SUMMARY, covered=4, before=40, after=2, kept=("msg_1", "msg_3")),
+        added(message("msg_5", tokens=10), said("msg_6", tokens=190)),
+        added(message("msg_7", tokens=1)),
+    )
+    planned = plan(state, tokens_budget=200)
+    assert ids_of(planned.shown) == ["cmp_1", "msg_1", "msg_3", "msg_5", "msg_6"]
+    assert ids_of(planned.items) == ["msg_5", "msg_6"]
+    assert ids_of(planned.kept) == ["msg_3", "msg_5"]
+    assert (planned.covered_from, planned.covered) == (4, 7)
+
+
+def test_what_only_an_upstream_can_read_is_told_from_the_line_again_unless_it_reads_it():
+    sealed = msgspec.structs.replace(
+        compacted(SUMMARY, covered=4, before=40, after=2), summary="", method="upstream"
+    )
+    state = state_of(*TALK, sealed, added(message("msg_5", tokens=10), said("msg_6", tokens=10)))
+    planned = plan(state, tokens_budget=10)
+    assert ids_of(planned.items) == ["msg_1", "msg_2", "msg_3", "msg_4", "msg_5", "msg_6"]
+    assert (planned.carried, planned.covered_from, planned.after) == ("", 0, "cmp_1")
+    planned = plan(state, tokens_budget=10, seals_elsewhere=True)
+    assert ids_of(planned.items) == ["cmp_1", "msg_5", "msg_6"]

@@ -166,9 +166,8 @@ def test_an_array_that_is_one_exchange_is_not_summarised(array):
 
 def test_a_plan_knows_the_sizes_before_and_after():
     found = before_answer(Context(history=TALK, input=(message("u3", tokens=7),)), threshold=100)
-    assert (found.tokens_before, found.tokens_kept) == (47, 7)
-    assert found.shrinks(39)
-    assert not found.shrinks(40)
+    assert (found.tokens_before, found.tokens_kept, found.tokens_max) == (47, 17, 20)
+    assert ids_of(found.said) == ["u2"]
 
 
 # Planning a summary of everything
@@ -246,7 +245,7 @@ def test_of_an_array_that_was_summarised_its_end_goes_on(line):
     state = state_of(created(hidden=not line), requested("resp_1", *array, on_line=line))
     turn = state.turn_running("resp_1")
     found = before_answer(context_of(state, turn, ()), threshold=100)
-    summary = recorded(found, SUMMARY, summary="S.", turn=turn, state=state)
+    summary = recorded(found, SUMMARY, summary="S.", method="summary", turn=turn, state=state)
     command = complete("resp_1", SUMMARY, said("a3"), summary=summary)
     events = decide(state, command, conversation_id=CONVERSATION_ID, policy=Policy())
     state = after(state, *events)
@@ -661,9 +660,9 @@ class Story:
             answer.append(call(self.waiting, tokens=3))
         if found is not None:
             item = compaction_item(f"cmp_{self.number}", tokens=2)
-            summary = recorded(found, item, summary="S.", turn=turn, state=state)
+            summary = recorded(found, item, summary="S.", method="summary", turn=turn, state=state)
             answer = [item] if kind == "asked" else [item, *answer]
-            told = (*found.kept, *found.input)
+            told = (*found.said, *found.kept, *found.input)
             check((item,), told)
             total = item.tokens + sum(each.tokens for each in told)
             assert summary.tokens_after == total
@@ -697,6 +696,7 @@ def test_however_turns_are_summarised_nothing_is_lost_or_told_twice(line, steps)
                         compact(
                             compaction_item(f"cmp_{story.number}", tokens=2),
                             covered=found.covered,
+                            kept=tuple(ids_of(found.kept)),
                             after=found.after,
                             removed=found.removed,
                             before_tokens=found.tokens_before,

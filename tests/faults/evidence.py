@@ -13,6 +13,7 @@ import msgspec
 from schemas import envelope
 from schemas import events as e
 from services.journal import Stored
+from tests.summaries import wants_summary
 
 Door: TypeAlias = Literal["plain", "streamed", "background", "queue"]
 
@@ -198,7 +199,7 @@ def called(bodies: list[bytes]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for body in bodies:
         asked = json.loads(body)
-        if str(asked.get("instructions") or "").startswith("Summarise"):
+        if wants_summary(asked):
             continue
         tag = last_tag(json.dumps(asked["input"]))
         if tag is not None:

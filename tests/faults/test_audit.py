@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from schemas import events as e
+from services.compaction.prompts import OPENING
 from tests.faults.audit import audit, repeats
 from tests.faults.evidence import Entry, Evidence, Log, Refusal, Turn, Write, called, tagged
 
@@ -364,6 +365,6 @@ def test_calls_of_the_model_that_do_not_agree_are_found(tag: str, calls: int):
 
 def test_a_call_is_counted_for_the_newest_tag_it_holds_and_a_summary_for_none():
     window = [{"content": "#a-1#"}, {"content": "You said: #a-1#"}, {"content": "#a-2#"}]
-    summary = {"instructions": "Summarise the conversation.", "input": "#a-1#"}
+    summary = {"input": [{"content": "#a-1#"}, {"content": f"{OPENING}."}]}
     bodies = [msgspec.json.encode({"input": window}), msgspec.json.encode(summary)]
     assert called(bodies) == {"a-2": 1}

@@ -205,7 +205,7 @@ def test_an_unreadable_commit_stops_after_everything_before_it(open_database, pa
 @pytest.mark.parametrize(
     "change",
     [
-        ('"turn_completed","version":2', '"turn_completed","version":99'),
+        ('"turn_completed","version":3', '"turn_completed","version":99'),
         ('"turn_completed"', '"turn_dreamt"'),
         ('"total_tokens":0', '"total_tokens":"many"'),
         ('"tokens":[1]', '"tokens":[1,2]'),

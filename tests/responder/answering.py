@@ -1,5 +1,6 @@
 """Turns answered on a log in memory, by the only responder there is."""
 
+from services.compaction import connect
 from services.conversation.budget import Policy
 from services.journal.conversations import Conversations
 from services.model import Model
@@ -11,6 +12,7 @@ from services.responder.ask_model import ModelAsker
 from services.responder.at_work import AtWork, Key
 from services.responder.compact_in_turn import TurnSummariser
 from services.sealing import Sealer
+from services.settings import ModelSettings
 
 NO_LIMITS = Policy()
 
@@ -48,13 +50,17 @@ def answerer(
     attempts_max: int = 5,
     policy: Policy = NO_LIMITS,
     told_bytes_max: int = 1024 * 1024,
+    compaction_wait_s: float = 10,
 ) -> TurnAnswerer:
     """An answerer that asks the model ``called``."""
     at_work, alone = AtWork(), Alone()
     admission = Admission(
         conversations, alone, at_work, alone, name="responder", attempts_max=attempts_max
     )
-    summariser = TurnSummariser(called, intake, sealer)
+    made = connect.summariser(
+        ModelSettings(compaction_wait_s=compaction_wait_s), called, sealer, Tokenizer()
+    )
+    summariser = TurnSummariser(made, intake, sealer, shrink_share=0.2)
     asker = ModelAsker(called, summariser, policy, Tokenizer(policy.models))
     return TurnAnswerer(
         conversations, asker, intake, admission, at_work, told_bytes_max=told_bytes_max

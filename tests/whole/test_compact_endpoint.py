@@ -13,8 +13,9 @@ from openai import OpenAI
 from openai.types.responses import CompactedResponse
 from openai.types.responses.response_input_message_item import ResponseInputMessageItem
 
-from services.compactor.compact_window import KEPT_TOKENS
+from services.conversation.compaction import SAID_TOKENS
 from services.model.rendering import SUMMARY_INTRODUCTION
+from tests.summaries import wants_summary
 from tests.whole.running import MODEL, Running, function, message, output_of, texts, until
 from tests.whole.strict import strictly
 
@@ -59,7 +60,7 @@ def shape(value: object) -> object:
 def asked(running: Running, text: str) -> dict[str, object]:
     """The newest request for a summary whose items hold ``text``."""
     bodies = [json.loads(body) for body in running.received_with(text)]
-    return [body for body in bodies if body.get("instructions", "").startswith("Summarise")][-1]
+    return [body for body in bodies if wants_summary(body)][-1]
 
 
 def test_a_window_that_was_sent_is_answered_in_the_contracts_shape(
@@ -81,8 +82,7 @@ def test_a_window_that_was_sent_is_answered_in_the_contracts_shape(
     user, summary = told["output"]
     strictly(ResponseInputMessageItem, json.dumps(user).encode())
     strictly(CompactedResponse, json.dumps({**told, "output": [summary]}).encode())
-    # What the client asked of the summary stands behind what is asked of every summary.
-    assert asked(shared, "Create a landing page")["instructions"].endswith("\n\nKeep file names")
+    assert asked(shared, "Create a landing page")["instructions"] == "Keep file names"
     assert shared.last_sequences() == before
 
 
@@ -119,11 +119,9 @@ def test_a_window_is_compacted_again_without_summarising_its_summary(
         model=MODEL, input=[*dumped, message(f"{mark} more"), message("Yes.", "assistant")]
     )
 
-    request = asked(shared, f"{mark} more")
-    assert texts([json.dumps(item).encode() for item in request["input"]])[:-1] == [
-        f"{mark} more",
-        "Yes.",
-    ]
+    told = texts([json.dumps(item).encode() for item in asked(shared, f"{mark} more")["input"]])
+    assert [told[0], *told[2:4]] == [f"{mark} {FACT}", f"{mark} more", "Yes."]
+    assert "It is kept beside yours" in " ".join(told[4].split())
     assert [item.type for item in twice.output] == ["message", "message", "compaction"]
     client.responses.create(
         model=MODEL,
@@ -217,7 +215,7 @@ def test_a_conversations_response_can_be_compacted(client: OpenAI):
 
 
 def test_of_the_users_messages_the_newest_that_fit_are_kept(client: OpenAI):
-    large = "parcel " * (KEPT_TOKENS // 2 + 100)
+    large = "parcel " * (SAID_TOKENS // 2 + 100)
     talk = [message(f"{number} {large}") for number in range(3)]
     compacted = client.responses.compact(model=MODEL, input=[*talk, message("small")])
     kept = [item.content[0].text[:6] for item in compacted.output[:-1]]

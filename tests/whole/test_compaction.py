@@ -11,6 +11,7 @@ from openai import OpenAI
 from schemas import envelope, subjects
 from schemas.events import ConversationCompacted
 from services.model.rendering import SUMMARY_INTRODUCTION
+from tests.summaries import wants_summary
 from tests.whole.running import (
     MODEL,
     Running,
@@ -33,7 +34,6 @@ class Sent(msgspec.Struct):
     """What the model was sent."""
 
     input: list[msgspec.Raw]
-    instructions: str = ""
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +54,8 @@ def client(small: Running) -> Iterator[OpenAI]:
 
 def windows(running: Running, marker: str) -> list[list[bytes]]:
     """What answered turns of one test were sent, oldest first; summaries are not turns."""
-    sent = [msgspec.json.decode(body, type=Sent) for body in running.received_with(marker)]
-    return [
-        [bytes(raw) for raw in each.input]
-        for each in sent
-        if not each.instructions.startswith("Summarise")
-    ]
+    sent = [body for body in running.received_with(marker) if not wants_summary(json.loads(body))]
+    return [[bytes(raw) for raw in msgspec.json.decode(body, type=Sent).input] for body in sent]
 
 
 def compactions(running: Running, conversation_id: str) -> list[ConversationCompacted]:
@@ -112,7 +108,12 @@ def test_a_window_over_budget_is_compacted(small: Running, client: OpenAI):
     after = windows(small, "window next")[-1]
     assert texts(after[:1]) == [SUMMARY_INTRODUCTION + compacted.summary]
     assert json.loads(after[0])["role"] == "developer"
-    assert after[1:-1] == raws[compacted.covered : -1]
+    said = [raw for raw in raws if json.loads(raw)["id"] in compacted.kept]
+    assert {json.loads(raw)["role"] for raw in said} == {"user"}
+    assert after[1:-1] == [*said, *raws[compacted.covered : -1]]
+    # So small a budget has no room for all that the simulated model would tell.
+    assert (compacted.method, compacted.fallback) in {("summary", ""), ("extractive", "no_gain")}
+    assert 0 < compacted.anchors_found == compacted.anchors_kept
     assert texts(after[-1:]) == ["window next"]
     assert sum(map(len, after)) < sum(map(len, before))
     assert state.tokens < BUDGET

@@ -15,6 +15,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from schemas import envelope
 from schemas.events import TurnCompaction, TurnCompleted
 from services.model.rendering import SUMMARY_INTRODUCTION
+from tests.summaries import wants_summary
 from tests.whole.running import (
     MODEL,
     Running,
@@ -65,17 +66,13 @@ def dump(items: Any) -> list[dict[str, Any]]:
 def windows(running: Running, mark: str) -> list[list[dict[str, Any]]]:
     """What was sent to be answered, oldest first; requests for summaries are not."""
     bodies = [json.loads(body) for body in running.received_with(mark)]
-    return [body["input"] for body in bodies if not _summarising(body)]
+    return [body["input"] for body in bodies if not wants_summary(body)]
 
 
 def summarised(running: Running, mark: str) -> list[list[dict[str, Any]]]:
     """What was sent to be summarised, without the request to do so."""
     bodies = [json.loads(body) for body in running.received_with(mark)]
-    return [body["input"][:-1] for body in bodies if _summarising(body)]
-
-
-def _summarising(body: dict[str, Any]) -> bool:
-    return (body.get("instructions") or "").startswith("Summarise")
+    return [body["input"][:-1] for body in bodies if wants_summary(body)]
 
 
 def told(window: list[dict[str, Any]]) -> list[str]:
@@ -196,14 +193,20 @@ def test_the_history_before_the_input_is_summarised_and_the_next_window_starts_t
     compaction = compaction_of(shared, conversation_id)
     assert compaction is not None
     assert compaction.item_id == response.output[0].id
-    assert (compaction.covered, compaction.kept, compaction.method) == (2, (), "summary")
+    assert (compaction.covered, compaction.method, compaction.fallback) == (2, "summary", "")
+    assert compaction.kept == (json.loads(before[0])["id"],)
+    assert 0 < compaction.anchors_found == compaction.anchors_kept
     assert "NL-4471-88" in compaction.summary
     assert compaction.tokens_after < compaction.tokens_before
 
     (source,) = summarised(shared, mark)
     assert source == [json.loads(raw) for raw in before]
     window = windows(shared, mark)[-1]
-    assert told(window) == [SUMMARY_INTRODUCTION + compaction.summary, f"{mark} two"]
+    assert told(window) == [
+        SUMMARY_INTRODUCTION + compaction.summary,
+        long_talk(mark),
+        f"{mark} two",
+    ]
     everything = listed(http, conversation_id)
     assert [json.loads(raw)["type"] for raw in everything] == [
         *(["message"] * 3),
@@ -215,7 +218,7 @@ def test_the_history_before_the_input_is_summarised_and_the_next_window_starts_t
     client.responses.create(model=MODEL, input=f"{mark} three", conversation=conversation_id)
     following = windows(shared, mark)[-1]
     assert following[: len(window)] == window
-    assert told(following)[2:] == [response.output_text, f"{mark} three"]
+    assert told(following)[3:] == [response.output_text, f"{mark} three"]
 
     client.conversations.items.delete(response.output[0].id, conversation_id=conversation_id)
     client.responses.create(model=MODEL, input=f"{mark} four", conversation=conversation_id)
@@ -242,9 +245,13 @@ def test_an_earlier_summary_is_carried_over(shared: Running, client: OpenAI, mar
         if isinstance(event, TurnCompleted) and event.compaction is not None
     )
     assert second.summary.startswith(f"{first.summary}\n\n")
-    assert [item["type"] for item in summarised(shared, mark)[-1]] == ["message", "message"]
+    # The window's beginning is sent as it was, and what is told of it is left out.
+    source = summarised(shared, mark)[-1]
+    assert told(source)[0] == SUMMARY_INTRODUCTION + first.summary
+    assert source[:3] == windows(shared, mark)[-2][:3]
+    assert second.summary.count("Summary of") == 2
     state = folded(shared.commits(conversation_id)).state
-    assert [item.type for item in state.window()] == ["compaction", "message", "message"]
+    assert [item.type for item in state.window()] == ["compaction", *(["message"] * 4)]
 
 
 def test_below_the_threshold_nothing_happens(shared: Running, client: OpenAI, mark: str):
@@ -297,7 +304,7 @@ def test_a_call_that_is_answered_now_stays_whole(shared: Running, client: OpenAI
         context_management=MANAGED,
     )
     assert answered.output[0].type == "compaction"
-    kept = ["message", *(["function_call"] * 2), *(["function_call_output"] * 2)]
+    kept = [*(["message"] * 3), *(["function_call"] * 2), *(["function_call_output"] * 2)]
     assert [item["type"] for item in windows(shared, mark)[-1]] == kept
     following = client.responses.create(
         model=MODEL, input=f"{mark} four", conversation=conversation_id, tools=tools
@@ -325,17 +332,17 @@ def test_a_chain_is_summarised_before_its_newest_input(
     assert [item.type for item in second.output] == ["compaction", "message"]
     window = windows(shared, mark)[-1]
     assert told(window)[0].startswith(SUMMARY_INTRODUCTION)
-    assert told(window)[1:] == [f"{mark} two"]
+    assert told(window)[1:] == [long_talk(mark), f"{mark} two"]
     if not store:
         return
     third = client.responses.create(
         model=MODEL, input=f"{mark} three", previous_response_id=second.id
     )
     following = windows(shared, mark)[-1]
-    assert following[:2] == window
-    assert told(following)[2:] == [second.output_text, f"{mark} three"]
+    assert following[:3] == window
+    assert told(following)[3:] == [second.output_text, f"{mark} three"]
     listed_input = list(client.responses.input_items.list(third.id, order="asc"))
-    assert [item.type for item in listed_input] == ["compaction", *(["message"] * 3)]
+    assert [item.type for item in listed_input] == ["compaction", *(["message"] * 4)]
     # Another branch from before goes on as if nothing had happened.
     client.responses.create(model=MODEL, input=f"{mark} other", previous_response_id=first.id)
     assert len(windows(shared, mark)[-1]) == 3
@@ -357,7 +364,7 @@ def test_a_call_that_is_answered_in_a_chain_stays_whole(shared: Running, client:
         tools=tools,
         context_management=MANAGED,
     )
-    kept = ["message", "function_call", "function_call_output"]
+    kept = [*(["message"] * 3), "function_call", "function_call_output"]
     assert [item["type"] for item in windows(shared, mark)[-1]] == kept
     client.responses.create(
         model=MODEL, input=f"{mark} four", previous_response_id=answered.id, tools=tools
