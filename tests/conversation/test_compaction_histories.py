@@ -1,5 +1,7 @@
 """What holds of compactions over all histories: planned, made without a model, granted, undone."""
 
+from random import Random
+
 import msgspec
 from hypothesis import given as for_all
 from hypothesis import strategies as st
@@ -241,3 +243,29 @@ def test_a_summary_of_what_is_deleted_while_it_is_made_is_refused(steps, budget)
     except CompactionSuperseded:
         return
     assert planned is None
+
+
+def test_facts_told_early_are_known_through_twenty_compactions_of_all_that_came_since():
+    chance = Random(1)
+    words = ("lamp", "order", "goes", "out", "and", "we", "talk", "about", "it", "with", "care")
+
+    def talk(length: int) -> str:
+        return " ".join(chance.choice(words) for _ in range(length))
+
+    history, facts, cycles, number = History(4_000), [], 0, 0
+    while cycles < 20:
+        fact = ""
+        if number < 50:
+            facts.append(f"{chance.choice('ABCDEFG')}K-{chance.randint(1_000, 9_999)}")
+            fact = f"Note that the code of locker {number} is {facts[-1]}. "
+        minutes = f"It took {chance.randint(1, 99)} minutes."
+        history.add(message(f"msg_{number}", f"{fact}{talk(20)}. {minutes}"))
+        history.add(said(f"out_{number}", f"{talk(30)} on 2026-0{chance.randint(1, 9)}-11."))
+        number += 1
+        if size(history.state.window()) > 4_000:
+            assert history.compact() is not None
+            cycles += 1
+            known = history.state.compactions[-1].summary.encode()
+            known += b"".join(history.bytes_of_window())
+            assert [told for told in facts if told.encode() not in known] == []
+            assert size(history.state.window()) <= 3_200
