@@ -22,9 +22,10 @@ class Extractive:
 
     async def draft(self, covered: Covered) -> Draft:
         """As the protocol says; a summary that only an upstream can read cannot be told."""
-        if not self._opener.all_readable(covered.items):
+        opened = await self._opener.readable(covered.items)
+        if any(item.type == "compaction" and item.id not in opened for item in covered.items):
             raise NotCovered("sealed_elsewhere")
-        told = passages(covered.items, summaries=self._opener.readable(covered.items))
+        told = passages(covered.items, summaries=opened)
         # Long windows take a while, and others are waiting.
         text = await asyncio.to_thread(
             lambda: extract(

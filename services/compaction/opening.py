@@ -1,6 +1,7 @@
 """Texts of the summaries among items."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from schemas import items as stored
 from services.conversation.history import Item
@@ -14,23 +15,11 @@ class Opener:
         """``sealer`` has the key."""
         self._sealer = sealer
 
-    def text(self, item: Item) -> str | None:
-        """The text of a compaction; none if only an upstream can read it."""
-        try:
-            return self._sealer.open(stored.sealed(item.raw))
-        except Unreadable:
-            return None
-
-    def readable(self, items: Sequence[Item]) -> dict[str, str]:
+    async def readable(self, items: Sequence[Item]) -> dict[str, str]:
         """The texts of the compactions among items that can be read here, by id."""
-        found = ((item.id, self.text(item)) for item in items if item.type == "compaction")
-        return {item_id: text for item_id, text in found if text is not None}
+        return await self._sealer.opening(lambda: self._texts(items))
 
-    def all_readable(self, items: Sequence[Item]) -> bool:
-        """Whether no item is a summary that only an upstream can read."""
-        return all(item.type != "compaction" or self.text(item) is not None for item in items)
-
-    def carried(
+    async def carried(
         self, earlier: Item | None, items: tuple[Item, ...]
     ) -> tuple[str, tuple[Item, ...]]:
         """The text to carry over, and what to tell.
@@ -39,5 +28,13 @@ class Opener:
         """
         if earlier is None:
             return "", items
-        text = self.text(earlier)
+        text = (await self.readable((earlier,))).get(earlier.id)
         return ("", (earlier, *items)) if text is None else (text, items)
+
+    def _texts(self, items: Sequence[Item]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for item in items:
+            if item.type == "compaction":
+                with suppress(Unreadable):
+                    found[item.id] = self._sealer.open(stored.sealed(item.raw))
+        return found

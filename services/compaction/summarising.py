@@ -119,7 +119,8 @@ class Summariser:
 
     async def _checked(self, covered: Covered, draft: Draft, method: Method) -> Summary:
         """A draft with its anchors; ``fallback`` says what is wrong with it."""
-        told = passages(covered.items, summaries=self._opener.readable(covered.items))
+        opened = await self._opener.readable(covered.items)
+        told = passages(covered.items, summaries=opened)
 
         def check() -> Checked:
             return checked(

@@ -71,7 +71,7 @@ class WindowCompactor:
         if self._summariser.seals_elsewhere:
             planned = planned.anew()
         said = said_by_user((*history, *given), tokens_max=SAID_TOKENS, bytes_max=SAID_BYTES)
-        carried, untold = self._summariser.opener.carried(planned.carried, planned.items)
+        carried, untold = await self._summariser.opener.carried(planned.carried, planned.items)
         covered = Covered(
             items=untold,
             shown=planned.shown,

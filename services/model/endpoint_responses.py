@@ -124,10 +124,9 @@ class ResponsesEndpoint:
 
     async def compact(self, call: Call) -> Answer:
         """As `services.model.Compacting` says."""
-        sent = rendering.window(call.items, self._sealer)
         body: dict[str, object] = {
             "model": call.model,
-            "input": [item.raw for item in sent],
+            "input": await rendering.as_input(call.items, self._sealer),
             **{name: raw for name, raw in call.parameters.items() if name in _OF_COMPACT},
         }
         payload = await self._upstream.post("/responses/compact", _encode(body))
@@ -137,7 +136,7 @@ class ResponsesEndpoint:
             raise decode_error(error) from error
         return Answer(
             status="completed",
-            items=compacted.output,
+            items=tuple(rendering.as_kept(raw, self._sealer) for raw in compacted.output),
             usage=msgspec.Raw(_encode(_counted(compacted.usage or _Usage()))),
             model=call.model,
         )

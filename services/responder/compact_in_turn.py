@@ -113,7 +113,7 @@ class TurnSummariser:
     ) -> Made:
         if self._summariser.seals_elsewhere and beside:
             planned = planned.anew()
-        carried, items = self._summariser.opener.carried(planned.carried, planned.items)
+        carried, items = await self._summariser.opener.carried(planned.carried, planned.items)
         if not carried:
             planned = msgspec.structs.replace(planned, carried=None)
         made = await self._summariser.summary(
