@@ -228,7 +228,8 @@ def test_of_two_the_older_takes_the_newer_along(small: Running, client: OpenAI, 
 def test_an_item_deleted_meanwhile_stays_away(small: Running, client: OpenAI, mark: str):
     conversation_id, item_id, before = compacted(small, client, mark)
     rows = window(small, conversation_id).rows
-    recent = next(row.item.id for row in rows if row.part == KEPT)
+    # The first of them are older messages of the user, of which the summary tells.
+    recent = next(row.item.id for row in reversed(rows) if row.part == KEPT)
     client.conversations.items.delete(recent, conversation_id=conversation_id)
 
     undo(client, conversation_id, item_id)
@@ -252,7 +253,7 @@ def test_one_that_a_turn_has_made_is_undone_as_well(shared: Running, mark: str):
         item, answer = response.output
         assert item.type == "compaction"
         rows = window(shared, conversation_id).rows
-        assert [row.part for row in rows] == [SUMMARY, KEPT, LATER]
+        assert [row.part for row in rows] == [SUMMARY, KEPT, KEPT, LATER]
 
         undo(client, conversation_id, item.id)
 
