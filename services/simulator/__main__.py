@@ -47,8 +47,8 @@ def main(host: str, port: int) -> None:
     the last message has its name as a word (a hosted one's type or server_label)
     or tool_choice says so; a structured answer fits its schema; instructions that
     begin with Summarise get a summary; the models nope and unknown-… do not
-    exist, simulator-reasoning shows its reasoning, and simulator-1000 takes so many
-    tokens and no more.
+    exist, simulator-reasoning shows its reasoning, simulator-1000 takes so many
+    tokens and no more, and summaries by simulator-forgetful lose some details.
     """
     telemetry.configure(process="simulator", level="info")
     # uvicorn calls a connection cut by [[drop]] an error; real ones are logged by the app.

@@ -7,7 +7,8 @@ import functools
 import re
 from collections.abc import Iterable, Sequence
 
-from services.simulator.entries import Entry
+from services.simulator import forgetting
+from services.simulator.entries import Entry, fingerprint_of
 
 OPENING = "I have read "
 """How this model's own answers begin; they repeat facts, and are not searched for them."""
@@ -16,6 +17,8 @@ SENTENCE_LENGTH_MAX = 120
 _CLAUSE_LENGTH_MIN = 24
 _CACHED_LENGTH_MAX = 2_000
 _SUMMARY_LENGTH_LEAST = 200
+_SUMMARY = "Summary of "
+_KEPT = "Kept: "
 
 _ANCHOR = re.compile(
     r"""
@@ -53,25 +56,32 @@ def facts_of(entries: Iterable[Entry], *, most: int) -> tuple[str, ...]:
     return tuple(found)[:most]
 
 
-def summary_of(entries: Sequence[Entry]) -> str:
+def summary_of(entries: Sequence[Entry], *, forgetful: bool = False) -> str:
     """An extract: a clause for each line of each entry, then every anchor.
 
     Shorter than three quarters of the source once that has a few hundred tokens: clauses become
-    shorter, then fewer, and anchors are left out last.
+    shorter, then fewer, and anchors are left out last. A ``forgetful`` one is as `forgetting` says.
     """
     length = sum(len(entry.text) for entry in entries)
     length_most = max(_SUMMARY_LENGTH_LEAST, length // 2)
     found = dict.fromkeys(anchor for entry in entries for anchor in anchors_in(entry.text))
+    clauses = [clause for entry in entries for clause in _clauses(entry)]
+    if forgetful:
+        length_most = min(length_most, forgetting.LENGTH_MAX)
+        memory = forgetting.Memory(found, seed=fingerprint_of(entries), length_max=length_most)
+        found, clauses = memory.kept, [memory.told(clause) for clause in clauses]
     anchors = _up_to(found, length_most)
-    clauses = [
-        f"{entry.role or entry.type}: {_first_sentence(line)}"
-        for entry in entries
-        for line in entry.text.splitlines()
-        if line.strip()
-    ]
-    told = "; ".join(_shortened(clauses, max(length_most - len(anchors), length_most // 4)))
-    kept = f"\nKept: {anchors}" if anchors else ""
-    return f"Summary of {len(entries)} items. {told}{kept}"
+    told = _shortened(clauses, max(length_most - len(anchors), length_most // 4))
+    kept = (f"{_KEPT}{anchors}",) if anchors else ()
+    return "\n".join((f"{_SUMMARY}{len(entries)} items.", *told, *kept))
+
+
+def _clauses(entry: Entry) -> Iterable[str]:
+    """One for each line; those of an earlier summary are told again, each for itself."""
+    lines = [line for line in entry.text.splitlines() if line.strip()]
+    if any(line.startswith(_SUMMARY) for line in lines):
+        return (line for line in lines if not line.startswith((_SUMMARY, _KEPT)))
+    return (f"{entry.role or entry.type}: {_first_sentence(line)}" for line in lines)
 
 
 @functools.lru_cache(maxsize=8_192)

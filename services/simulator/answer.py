@@ -31,7 +31,9 @@ from services.simulator.hosted_tools import Offer, Use
 from services.simulator.tool_calls import Choice, Chosen, Tool, choose
 
 REASONING_MODEL = "simulator-reasoning"
-MODELS = ("simulator", REASONING_MODEL)
+FORGETFUL_MODEL = "simulator-forgetful"
+"""As the first, but its summaries lose details, as real ones do: see `forgetting`."""
+MODELS = ("simulator", REASONING_MODEL, FORGETFUL_MODEL)
 """The models that are listed; any other name answers like the first."""
 
 FACTS_MAX = 16
@@ -159,7 +161,7 @@ def plan(ask: Ask, ordered: Directives | None = None) -> Answer:
     uses: tuple[Use, ...] = ()
     text = ordered.refuse
     if _wants_summary(entries):
-        text = summary_of(_to_summarise(entries))
+        text = summary_of(_to_summarise(entries), forgetful=ask.model.startswith(FORGETFUL_MODEL))
     elif not failed and text is None:
         calls, uses = _tools(ask, ordered, digest)
     if text is None:

@@ -232,6 +232,7 @@ async def test_the_upstreams_models_are_passed_on(upstream):
     assert [one["id"] for one in json.loads(await upstream.models())["data"]] == [
         "simulator",
         "simulator-reasoning",
+        "simulator-forgetful",
     ]
 
 

@@ -21,6 +21,7 @@ async def test_its_models_are_listed(client):
     assert [model.id async for model in client.models.list()] == [
         "simulator",
         "simulator-reasoning",
+        "simulator-forgetful",
     ]
 
 
