@@ -15,23 +15,28 @@ PLACES = ("user", "assistant", "tool")
 _PLACES_DEALT = ("user", "user", "tool", "user", "assistant")
 """Users say most of what matters later; what tools return matters more than what is said of it."""
 
-_ADJECTIVES = (
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_ADJECTIVES = _words(
     "amber birch cobalt copper crimson granite indigo ivory jade linen maple olive pewter quartz"
     " russet sable slate teal umber walnut"
-).split()
-_NOUNS = (
+)
+_NOUNS = _words(
     "archive awning beacon bench cabinet cellar console ferry garden kiosk ladder lamp loom mirror"
     " pavilion pump shelf sofa table turbine"
-).split()
-_FIRST_NAMES = (
+)
+_FIRST_NAMES = _words(
     "Aurelie Benedikt Chiara Dagny Emeka Farida Gustavo Hanneke Ilmari Jovana Katarzyna Lorcan"
     " Mireille Nkechi Oswaldo Petronella Quirin Rosalba Soledad Tadeusz"
-).split()
-_LAST_NAMES = (
+)
+_LAST_NAMES = _words(
     "Abernathy Brankovic Castellanos Dombrowski Eriksen Fitzwilliam Grzelak Huisman Ibarra"
     " Jankauskas Kowalczyk Lindqvist Mwangi Nakagawa Oyelaran Papadakis Rautavaara Szabo"
     " Tennenbaum Villanueva"
-).split()
+)
 _CHOICES = (
     "by courier instead of by post",
     "without the second coat of varnish",
@@ -42,9 +47,9 @@ _CHOICES = (
     "at our cost and not at theirs",
 )
 _VERBS = ("send", "repair", "replace", "store", "rebuild", "insure", "photograph")
-_MONTHS = (
+_MONTHS = _words(
     "January February March April May June July August September October November December"
-).split()
+)
 _FOLDERS = ("billing", "exports", "fixtures", "migrations", "reports", "scans")
 _SUFFIXES = ("csv", "json", "log", "pdf", "py", "sql", "toml")
 

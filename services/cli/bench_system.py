@@ -49,6 +49,13 @@ async def supervised(folder: Path) -> AsyncIterator[Supervisor]:
 
 async def start(supervisor: Supervisor, folder: Path) -> Servers:
     """Start a simulator, then `turnlog up` with it as its model, and wait until both serve."""
+    direct_url = await simulator(supervisor, folder)
+    # A compaction in the middle would be another thing to measure.
+    return await turnlog(supervisor, folder, MODEL_URL=direct_url, TOKENS_BUDGET="0")
+
+
+async def simulator(supervisor: Supervisor, folder: Path) -> str:
+    """Start a simulator; its URL once it serves."""
     port = free_port()
     await supervisor.start(
         program(
@@ -59,26 +66,21 @@ async def start(supervisor: Supervisor, folder: Path) -> Servers:
         )
     )
     await wait_for_answer(LOOPBACK, port, "/v1/models", wait_s=START_WAIT_S)
-    direct_url = f"http://{LOOPBACK}:{port}/v1"
+    return f"http://{LOOPBACK}:{port}/v1"
+
+
+async def turnlog(supervisor: Supervisor, folder: Path, **variables: str) -> Servers:
+    """Start `turnlog up` with these settings, of which one is MODEL_URL; wait until it serves."""
     directory = folder / "data"
+    given = {"DATA_DIR": str(directory), "PORT": "0", "MODEL_KEY": "simulator", **variables}
     up = await supervisor.start(
-        program(
-            "up",
-            ("services.cli", "up"),
-            folder=folder,
-            variables={
-                "DATA_DIR": str(directory),
-                "PORT": "0",
-                "MODEL_URL": direct_url,
-                "MODEL_KEY": "simulator",
-                # A compaction in the middle would be another thing to measure.
-                "TOKENS_BUDGET": "0",
-            },
-        )
+        program("up", ("services.cli", "up"), folder=folder, variables=given)
     )
     where = address.Address(data_dir=str(directory))
     url = await _published(up, where)
-    return Servers(url=f"{url}/v1", direct_url=direct_url, nats_url=address.nats_url(where))
+    return Servers(
+        url=f"{url}/v1", direct_url=variables["MODEL_URL"], nats_url=address.nats_url(where)
+    )
 
 
 def program(
