@@ -1,7 +1,11 @@
-"""``turnlog bench``: turns, items and replay, measured beside the same calls without Turnlog."""
+"""``turnlog bench``: turns, items and replay, measured beside the same calls without Turnlog.
+
+What compactions keep is a subcommand of it.
+"""
 
 import asyncio
 import functools
+import importlib
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -22,6 +26,7 @@ from services.cli.bench_system import Servers
 
 SECONDS = 4.0
 SECONDS_QUICK = 1.0
+COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 WIDTH = 132
 """Columns of the table where nobody has a terminal."""
 
@@ -33,6 +38,25 @@ SCENARIOS: dict[str, Scenario] = {
     "items-list": items_list,
 }
 REPLAY = "replay"
+COMPACTION = "compaction"
+
+
+class Bench(click.Group):
+    """The benchmark of speed, unless the one subcommand is chosen, which is imported only then."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Its name."""
+        del ctx
+        return [COMPACTION]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command behind ``cmd_name``; none if it is another name."""
+        del ctx
+        if cmd_name != COMPACTION:
+            return None
+        command = importlib.import_module("services.cli.bench_compaction").compaction
+        assert isinstance(command, click.Command)
+        return command
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +73,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
 
 
-@click.command(
+@click.group(
+    cls=Bench,
+    invoke_without_command=True,
     epilog="""\b
 Examples:
   turnlog bench
@@ -57,7 +83,8 @@ Examples:
   turnlog bench --scenario turns-conversation --scenario replay
   turnlog bench --client openai --scenario turns-fresh
   turnlog bench --base-url http://127.0.0.1:8321/v1 --direct-url http://127.0.0.1:9000/v1
-"""
+  turnlog bench compaction
+""",
 )
 @click.option(
     "--scenario",
@@ -109,7 +136,10 @@ Examples:
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     help="Write everything to this file as well.",
 )
+@click.pass_context
 def bench(
+    context: click.Context,
+    /,
     scenarios: tuple[str, ...],
     *,
     quick: bool,
@@ -124,6 +154,10 @@ def bench(
     Everything is started for this on free ports and in a temporary folder: a
     simulated model and a Turnlog in front of it. Any wrong answer fails it.
     """
+    if context.invoked_subcommand is not None:
+        if any(context.get_parameter_source(name) is COMMAND_LINE for name in context.params):
+            raise click.UsageError(f"options go behind {context.invoked_subcommand}")
+        return
     if direct_url and not base_url:
         raise click.UsageError("--direct-url goes with --base-url")
     known = [*SCENARIOS, *([] if base_url else [REPLAY])]

@@ -260,11 +260,11 @@ def _called(mint: Mint, name: str, given: Said, found: Said) -> Turn:
 
 
 def _some(chosen: random.Random) -> str:
-    return " ".join(chosen.sample(_SMALL_TALK, k=chosen.randint(1, 3)))
+    return " ".join(chosen.sample(_SMALL_TALK, k=chosen.randint(2, 4)))
 
 
 def _more(chosen: random.Random) -> str:
-    return " ".join(chosen.sample(_ANSWERS, k=chosen.randint(2, 5)))
+    return " ".join(chosen.sample(_ANSWERS, k=chosen.randint(3, 6)))
 
 
 def _day(chosen: random.Random) -> str:

@@ -109,6 +109,7 @@ async def remembering(
     plan: Plan, meter: Meter, folder: Path, *, method: str
 ) -> AsyncIterator[Turnlog]:
     """A Turnlog of its own in ``folder``, whose model is the meter's; it ends with the block."""
+    await asyncio.to_thread(folder.mkdir)
     async with bench_system.supervised(folder) as supervisor:
         servers = await bench_system.turnlog(
             supervisor,

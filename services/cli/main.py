@@ -7,7 +7,10 @@ import click
 COMMANDS = {
     "up": ("services.cli.up:up", "Start everything on this machine and stay up."),
     "demo": ("services.cli.demo:demo", "Run the quickstart on real parts: no key, no network."),
-    "bench": ("services.cli.bench:bench", "Measure turns, items and replay."),
+    "bench": (
+        "services.cli.bench:bench",
+        "Measure turns, items and replay, or what compactions keep.",
+    ),
     "events": ("services.cli.events:events", "Print the story of one conversation."),
     "window": ("services.cli.window:window", "Print what the model would be sent next."),
     "content-keys": ("services.cli.content_keys:content_keys", "See and change the seal."),
