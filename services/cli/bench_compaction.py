@@ -226,7 +226,7 @@ async def _measured(wanted: Wanted, talk: Talk, folder: Path) -> list[Run]:
             model_name=wanted.model,
             asks=wanted.ask,
         )
-        with Progress(console=console) as progress:
+        with Progress(console=console, disable=not console.is_terminal) as progress:
             for name in wanted.methods:
                 bar = progress.add_task(name, total=wanted.cycles)
 

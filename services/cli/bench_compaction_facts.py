@@ -13,7 +13,7 @@ import msgspec
 KINDS = ("identifier", "number", "name", "path", "url", "date", "decision")
 PLACES = ("user", "assistant", "tool")
 _PLACES_DEALT = ("user", "user", "tool", "user", "assistant")
-"""Users say most of what matters later; what tools return matters more than what is said of it."""
+"""Users say most of what matters later; the rest is found by tools, or comes from the model."""
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -107,14 +107,20 @@ def _planted(turns: tuple[Turn, ...], *, seed: int, turns_planted: int, count: i
 
 
 def _with(turn: Turn, fact: Fact) -> Turn:
-    """The turn with the fact in the place where it belongs, or in another that it has."""
+    """The turn with the fact in the places where it belongs, as far as it has them.
+
+    What a tool has found and matters, the assistant tells as well.
+    """
     places = [_place_of(item) for item in turn]
-    at = next((n for n, place in enumerate(places) if place == fact.place), None)
-    if at is None:
-        at = next((n for n, place in enumerate(places) if place == "user"), None)
-    if at is None:
+    wanted = {"tool", "assistant"} if fact.place == "tool" else {fact.place}
+    # The first output, but the last answer, which is what came of it.
+    last = {place: n for n, place in enumerate(places)}
+    first = {place: n for n, place in reversed(tuple(enumerate(places)))}
+    at = {(last if place == "assistant" else first)[place] for place in wanted & set(places)}
+    at = at or {first[place] for place in ("user",) if place in first}
+    if not at:
         return (message("user", fact.statement), *turn)
-    return (*turn[:at], _saying(turn[at], fact.statement), *turn[at + 1 :])
+    return tuple(_saying(item, fact.statement) if n in at else item for n, item in enumerate(turn))
 
 
 def _place_of(item: Said) -> str:

@@ -1,0 +1,53 @@
+"""``turnlog bench compaction`` for real, in short: few cycles of a small conversation."""
+
+import os
+import secrets
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.whole.running import PYTHON, SESSION, own
+
+CYCLES = int(os.environ.get("TURNLOG_TEST_COMPACTION_CYCLES", "3"))
+"""More than a few ask for the whole conversation of 2,000 items."""
+SHORT = ("--items", "260", "--facts", "14", "--fact-turns", "14", "--budget", "4000")
+RECALL_MIN = 0.95
+
+
+@pytest.mark.parametrize("model", ["simulator", "simulator-forgetful"])
+def test_what_was_said_early_is_in_every_later_window(tmp_path: Path, model: str):
+    size = SHORT if CYCLES <= 3 else ()
+    found, chart = tmp_path / "found.json", tmp_path / "chart.svg"
+    files = ("--json", str(found), "--chart", str(chart))
+    command = ("services.cli", "bench", "compaction", "--cycles", str(CYCLES), "--model", model)
+
+    done = subprocess.run(
+        [*PYTHON, *command, *size, *files],
+        env=own(f"{SESSION}-{secrets.token_hex(4)}"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60 * max(CYCLES / 3, 1),
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    told = msgspec.json.decode(found.read_bytes())
+    methods = {each["name"]: each for each in told["methods"]}
+    baseline = methods.pop("naive")
+    for name, each in methods.items():
+        cycles = each["cycles"]
+        assert [cycle["number"] for cycle in cycles] == list(range(1, CYCLES + 1)), name
+        assert each["recall"] == min(cycle["recall"] for cycle in cycles)
+        assert each["recall"] >= RECALL_MIN, f"{name}: {cycles}"
+        assert all(cycle["tokens_after"] < cycle["tokens_before"] for cycle in cycles)
+        assert cycles[-1]["facts"] == len(told["facts"])
+    assert len(baseline["cycles"]) >= min(CYCLES, 3)
+    assert all(cycle["calls"] == 1 for cycle in baseline["cycles"])
+    if model == "simulator-forgetful":
+        assert baseline["recall"] < min(each["recall"] for each in methods.values())
+    for name in (*methods, "naive"):
+        assert name in done.stdout
+        assert name in chart.read_text()
