@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import openai
 from nats.aio.client import Client as Nats
@@ -28,8 +28,9 @@ from services.journal.conversations import Conversations
 from services.journal.jetstream import JetStreamJournal
 from services.journal.keys import content_key
 from services.sealing import Sealer, fresh_key
+from services.settings import ModelSettings
 
-METHODS = ("summary",)
+METHODS: tuple[str, ...] = get_args(ModelSettings.__annotations__["compaction_method"])
 """Ways to compact, as the setting names them."""
 COMPACTION_WAIT_S = 600.0
 POLL_S = 0.02
@@ -119,7 +120,7 @@ async def remembering(
             MODEL_API=plan.model.model_api,
             COMPACTION_MODEL=plan.model_name,
             TOKENS_BUDGET=str(plan.tokens_budget),
-            **_settings(method),
+            COMPACTION_METHOD=method,
         )
         assert servers.nats_url is not None
         async with (
@@ -129,8 +130,3 @@ async def remembering(
             sealer = Sealer(await content_key(log, fresh_key()))
             conversation = await client.conversations.create()
             yield Turnlog(client, log, sealer, conversation.id)
-
-
-def _settings(method: str) -> dict[str, str]:
-    assert method in METHODS
-    return {}

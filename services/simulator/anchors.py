@@ -17,6 +17,9 @@ SENTENCE_LENGTH_MAX = 120
 _CLAUSE_LENGTH_MIN = 24
 _CACHED_LENGTH_MAX = 2_000
 _SUMMARY_LENGTH_LEAST = 200
+_KEPT_SHARE = 0.75
+_WORD_LENGTH = 6
+"""Characters of a word and the space behind it, in English."""
 _SUMMARY = "Summary of "
 _KEPT = "Kept: "
 
@@ -56,22 +59,27 @@ def facts_of(entries: Iterable[Entry], *, most: int) -> tuple[str, ...]:
     return tuple(found)[:most]
 
 
-def summary_of(entries: Sequence[Entry], *, forgetful: bool = False) -> str:
+def summary_of(
+    entries: Sequence[Entry], *, words_max: int | None = None, forgetful: bool = False
+) -> str:
     """An extract: a clause for each line of each entry, then every anchor.
 
-    Shorter than three quarters of the source once that has a few hundred tokens: clauses become
-    shorter, then fewer, and anchors are left out last. A ``forgetful`` one is as `forgetting` says.
+    About half of the source once that has a few hundred tokens, and no longer than ``words_max``
+    allows: clauses become shorter, then fewer, and anchors are left out last. A ``forgetful`` one
+    is as `forgetting` says.
     """
     length = sum(len(entry.text) for entry in entries)
     length_most = max(_SUMMARY_LENGTH_LEAST, length // 2)
+    if words_max is not None:
+        length_most = min(length_most, words_max * _WORD_LENGTH)
     found = dict.fromkeys(anchor for entry in entries for anchor in anchors_in(entry.text))
     clauses = [clause for entry in entries for clause in _clauses(entry)]
     if forgetful:
         length_most = min(length_most, forgetting.LENGTH_MAX)
         memory = forgetting.Memory(found, seed=fingerprint_of(entries), length_max=length_most)
         found, clauses = memory.kept, [memory.told(clause) for clause in clauses]
-    anchors = _up_to(found, length_most)
-    told = _shortened(clauses, max(length_most - len(anchors), length_most // 4))
+    anchors = _up_to(found, int(length_most * _KEPT_SHARE))
+    told = _shortened(clauses, length_most - len(anchors))
     kept = (f"{_KEPT}{anchors}",) if anchors else ()
     return "\n".join((f"{_SUMMARY}{len(entries)} items.", *told, *kept))
 

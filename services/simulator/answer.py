@@ -61,6 +61,7 @@ SUMMARY = "Summary of the conversation so far"
 _ADDED = "opens with a summary"
 """What such a request says when that is to be left as it is."""
 _SUMMARISE = ("summarise", "summarize")
+_AT_MOST = re.compile(r"at most (\d{1,6}) words")
 
 _PIECE = re.compile(r"\s*\S{1,24}|\s+")
 _encode = msgspec.json.Encoder().encode
