@@ -43,13 +43,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Compacted(msgspec.Struct, frozen=True, kw_only=True):
-    """A window right after a compaction, and how that was made in the end."""
+    """A window right after a compaction, and how that was made; ``fallback``: why not as chosen."""
 
     window: tuple[Item, ...]
     method: str
     tokens_before: int
     tokens_after: int
     seconds: float
+    fallback: str = ""
 
 
 class Memory(Protocol):
@@ -69,7 +70,8 @@ class Cycle(msgspec.Struct, frozen=True, kw_only=True):
     """One compaction, after ``turns`` turns and ``items`` items.
 
     ``facts`` is how many had been told by then, ``lost`` those that are gone from the window.
-    ``asked`` is the share of them the model still tells, if it was asked.
+    ``fallback`` is why ``method`` is not the one that was chosen, empty if it is. ``asked`` is the
+    share of them the model still tells, if it was asked.
     """
 
     number: int
@@ -78,6 +80,7 @@ class Cycle(msgspec.Struct, frozen=True, kw_only=True):
     facts: int
     lost: tuple[str, ...]
     method: str
+    fallback: str
     tokens_before: int
     tokens_after: int
     calls: int
@@ -110,6 +113,7 @@ async def cycles(plan: Plan, memory: Memory, meter: Meter) -> AsyncIterator[Cycl
             facts=len(facts),
             lost=tuple(fact.id for fact in facts if fact.id not in known),
             method=made.method,
+            fallback=made.fallback,
             tokens_before=made.tokens_before,
             tokens_after=made.tokens_after,
             calls=used.calls,

@@ -82,11 +82,11 @@ def by_method(runs: Iterable[Run], facts: Sequence[Fact], prices: Prices) -> Tab
     kinds = {fact.id: fact.kind for fact in facts}
     drawn = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     drawn.add_column("method", no_wrap=True)
-    for heading in ("cycles", "recall", "after / before", "calls", "tokens in", "out", "cost"):
+    for heading in ("cycles", "recall", "ratio", "calls", "tokens in", "out", "cost"):
         drawn.add_column(heading, justify="right", no_wrap=True)
-    drawn.add_column("made by", no_wrap=True)
+    drawn.add_column("made by")
     drawn.add_column("target", no_wrap=True)
-    drawn.add_column("lost in the end")
+    drawn.add_column("lost in the end", min_width=16)
     for run in runs:
         cost = run.cost(prices)
         lost = Counter(kinds[each] for each in run.cycles[-1].lost) if run.cycles else Counter()
@@ -99,7 +99,7 @@ def by_method(runs: Iterable[Run], facts: Sequence[Fact], prices: Prices) -> Tab
             f"{sum(cycle.input_tokens for cycle in run.cycles):,}",
             f"{sum(cycle.output_tokens for cycle in run.cycles):,}",
             "" if cost is None else f"{cost:,.4f}",
-            _counted(Counter(cycle.method for cycle in run.cycles)),
+            _counted(Counter(_maker(cycle) for cycle in run.cycles)),
             verdict(run),
             _counted(lost) or "nothing",
         )
@@ -149,6 +149,10 @@ def _recall(cycle: Cycle, run: Run) -> Text:
 
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
+
+
+def _maker(cycle: Cycle) -> str:
+    return f"{cycle.method} ({cycle.fallback})" if cycle.fallback else cycle.method
 
 
 def _window(cycle: Cycle) -> str:

@@ -70,6 +70,7 @@ class Turnlog:
         return Compacted(
             window=state.window(),
             method=event.method,
+            fallback=event.fallback,
             tokens_before=event.tokens_before,
             tokens_after=event.tokens_after,
             seconds=took_s,

@@ -50,6 +50,7 @@ def cycle(number: int, *, facts: int, lost: tuple[str, ...] = ()) -> Cycle:
         facts=facts,
         lost=lost,
         method="summary",
+        fallback="",
         tokens_before=1_000,
         tokens_after=250,
         calls=1,
