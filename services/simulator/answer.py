@@ -162,7 +162,12 @@ def plan(ask: Ask, ordered: Directives | None = None) -> Answer:
     uses: tuple[Use, ...] = ()
     text = ordered.refuse
     if _wants_summary(entries):
-        text = summary_of(_to_summarise(entries), forgetful=ask.model.startswith(FORGETFUL_MODEL))
+        most = _AT_MOST.search(entries[-1].text)
+        text = summary_of(
+            _to_summarise(entries),
+            words_max=int(most[1]) if most else None,
+            forgetful=ask.model.startswith(FORGETFUL_MODEL),
+        )
     elif not failed and text is None:
         calls, uses = _tools(ask, ordered, digest)
     if text is None:
