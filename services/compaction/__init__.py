@@ -17,14 +17,16 @@ NO_USAGE = msgspec.Raw(msgspec.json.encode(Usage()))
 class Covered(msgspec.Struct, frozen=True, kw_only=True):
     """What a summary is to stand for.
 
-    ``items`` are to be told, behind the ``carried`` summary, which is kept as it is. ``shown`` is
-    the beginning of the window up to them, as turns are sent it. For what is told ``tokens_max``
-    are there, and ``tokens_wanted`` are enough. ``parameters`` are those of such turns. ``said``
-    are the user's messages that stay verbatim beside the summary; none where its reader could not
-    be told which do.
+    ``items`` are to be told, behind the ``carried`` summary, which is kept as it is. ``sources``
+    are what was once said, where ``items`` hold it only as an earlier summary. ``shown`` is the
+    beginning of the window up to them, as turns are sent it. For what is told ``tokens_max`` are
+    there, and ``tokens_wanted`` are enough. ``parameters`` are those of such turns. ``said`` are
+    the user's messages that stay verbatim beside the summary; none where its reader could not be
+    told which do.
     """
 
     items: tuple[Item, ...]
+    sources: tuple[Item, ...] = ()
     shown: tuple[Item, ...]
     carried: str = ""
     said: tuple[Item, ...] | None = None

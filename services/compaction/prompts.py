@@ -6,6 +6,8 @@ conversation from its cache, at a fraction of the price, and the newest words a 
 ours, not those of a conversation that may hold orders of its own.
 """
 
+from services.conversation.anchors import SECTION_SHARE
+
 ANCHORS_HEADING = "Anchors:"
 """The line behind which the model is asked to list what must not be lost."""
 OPENING = "Summarise the conversation above"
@@ -30,12 +32,13 @@ The conversation opens with a summary of what came before. It is kept beside you
 of it again. Begin with what follows it, from “{first}” on.\
 """
 
-WORDS_PER_TOKEN = 0.6
+WORDS_PER_TOKEN = 0.4
 FIRST_LENGTH = 80
 
 
 def request(*, tokens_wanted: int, first: str = "") -> str:
     """What is asked behind the conversation; ``first`` is how the part to be told begins."""
-    words = max(40, int(tokens_wanted * WORDS_PER_TOKEN) // 10 * 10)
+    tokens = tokens_wanted * (1 - SECTION_SHARE)
+    words = max(40, int(tokens * WORDS_PER_TOKEN) // 10 * 10)
     asked = _REQUEST.format(words=words)
     return asked + _ADDED.format(first=" ".join(first.split())[:FIRST_LENGTH]) if first else asked

@@ -118,9 +118,13 @@ class Summariser:
         )
 
     async def _checked(self, covered: Covered, draft: Draft, method: Method) -> Summary:
-        """A draft with its anchors; ``fallback`` says what is wrong with it."""
-        opened = await self._opener.readable(covered.items)
-        told = passages(covered.items, summaries=opened)
+        """A draft with its anchors; ``fallback`` says what is wrong with it.
+
+        They are those of what was once said: what an earlier summary had no room for, or had told
+        in other words, is not lost by being told again.
+        """
+        said = covered.sources or covered.items
+        told = passages(said, summaries=await self._opener.readable(said))
 
         def check() -> Checked:
             return checked(

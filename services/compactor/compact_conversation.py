@@ -105,6 +105,7 @@ class ConversationCompactor:
             return Compacted(reason="no_gain", tokens_before=planned.tokens_before)
         covered = Covered(
             items=planned.items,
+            sources=planned.sources,
             shown=planned.shown,
             carried=planned.carried,
             said=planned.kept,

@@ -1,8 +1,9 @@
 """What a summary must not lose: ids, names, numbers, dates, paths, decisions, open calls.
 
 They are found by their form, in any language that writes them so. Each has a rank: where not all
-fit, those of the best rank stay, the user's before the model's before those of tools, and of equals
-the older, which no window shows any more.
+fit, those of the best rank stay. The user's before the model's before those of tools, since a tool
+can be asked again; of one speaker the strongest forms, and of equals the older, which no window
+shows any more.
 """
 
 import re
@@ -13,11 +14,12 @@ import msgspec
 from services.conversation.tokens import TokenCounter
 from services.conversation.words import KEPT_HEADING, KEPT_SEPARATOR, Passage
 
-SECTION_SHARE = 0.5
+SECTION_SHARE = 0.65
 """Share of a summary's size that anchors may take which its words left out."""
 
-_RANKS = {"open": 0, "listed": 1, "id": 1, "address": 1, "decision": 2, "path": 2, "date": 2}
-_RANKS |= {"amount": 3, "quoted": 3, "name": 3, "number": 5}
+_STRONG = ("id", "address", "decision", "path", "date", "amount", "figure", "quoted", "name")
+_RANKS = {"open": 0, "listed": 1, **dict.fromkeys(_STRONG, 2), "number": 3}
+"""A small number says little without what it counts."""
 _SPEAKERS = {"kept": 0, "user": 0, "summary": 1, "assistant": 2, "tool": 3}
 
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}\.?"
@@ -40,13 +42,18 @@ _ANCHOR = re.compile(
     | (?P<quoted>(?<=["'`“])[\w.:-]{{2,64}}(?=["'`”]))
     | (?P<name>(?<=[a-z0-9,;:]\ )[A-Z][\w-]{{0,30}}[a-z](?:\ [A-Z][\w-]{{0,30}}[a-z])*
         | \b[A-Z][\w-]{{0,30}}[a-z](?:\ [A-Z][\w-]{{0,30}}[a-z])+)
-    | (?P<number>\b\d+(?:[.,]\d+)+\b | \b\d{{2,}}\b | \b\d(?=\ [a-z]{{3,}}))
+    | (?P<figure>\b\d+(?:[.,]\d+)+\b | \b\d{{4,}}\b)
+    | (?P<number>\b\d{{2,3}}\b | \b\d(?=\ [a-z]{{3,}}))
     """,
     re.VERBOSE,
 )
-_DECISION = re.compile(
-    r"\b(?:decided|decision|agreed|approved|rejected|from now on)\b", re.IGNORECASE
-)
+_DECIDED = r"\b(?:decided|decision|agreed|approved|rejected|from now on)\b"
+_DECISIONS = {
+    # What a model begins with these words is what it does next.
+    "user": re.compile(rf"{_DECIDED}|\b(?:let(?:'|\u2019| u)s|go(?:ing)? with)\b", re.IGNORECASE),
+    "assistant": re.compile(_DECIDED, re.IGNORECASE),
+}
+_NO_DECISION = re.compile(r"(?!)")
 _DECISION_LENGTH_MAX = 160
 _LENGTH_MAX = 256
 """Characters of an anchor; what is longer is no word anybody asks for again."""
@@ -100,7 +107,7 @@ def anchors_of(told: Sequence[Passage], *, listed: Iterable[str] = ()) -> Anchor
     for place, passage in enumerate(told):
         for kind, start, end in _spans(passage, asked):
             text = passage.text[start:end]
-            rank = (_RANKS[kind], _SPEAKERS.get(passage.speaker, 2), len(found))
+            rank = (_speaker_rank(kind, passage), _RANKS[kind], len(found))
             around = (start, end) if kind in {"decision", "open"} else _around(passage, start, end)
             anchor = Anchor(
                 text=text, place=place, at=start, start=around[0], end=around[1], rank=rank
@@ -197,12 +204,16 @@ def _spans(passage: Passage, listed: Iterable[str]) -> Iterator[tuple[str, int, 
         if not _COMMON.fullmatch(match[0]):
             found += 1
             yield match.lastgroup, match.start(), end
-    if passage.speaker in {"user", "assistant"}:
-        for match in _DECISION.finditer(text):
-            yield "decision", *_clause(text, match.start(), match.end())
+    for match in _DECISIONS.get(passage.speaker, _NO_DECISION).finditer(text):
+        yield "decision", *_clause(text, match.start(), match.end())
     if passage.speaker == "kept" and not found:
         # Whatever made an earlier summary list it, as a decision was, has no form here any more.
         yield "listed", 0, len(text)
+
+
+def _speaker_rank(kind: str, passage: Passage) -> int:
+    """A call that waits, and what a model lists itself, come before all that is only found."""
+    return 0 if kind in {"open", "listed"} else 1 + _SPEAKERS.get(passage.speaker, 2)
 
 
 def _clause(text: str, start: int, end: int) -> tuple[int, int]:

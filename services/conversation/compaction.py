@@ -22,12 +22,12 @@ SAID_TOKENS = 20_000
 """Tokens of them at most, whatever the budget."""
 SAID_BYTES = 2 * 1024 * 1024
 """And their bytes, since pictures in them are no tokens to us; a window is one message at times."""
-SUMMARY_SHARE = 0.3
+SUMMARY_SHARE = 0.4
 """Share of the budget for summaries; above it they are told anew, together with the new items."""
 TOLD_SHARE = 0.1
 """Share of the budget for what is told behind an earlier summary."""
-TOLD_ANEW_SHARE = 0.15
-"""Share of the budget for what is told without one: as much again can be added behind it."""
+TOLD_ANEW_SHARE = 0.3
+"""Share of the budget for what is told without one: it holds the anchors of all there ever was."""
 TOLD_TOKENS_LEAST = 200
 """Tokens for what is told, however small the budget; less holds little but labels."""
 TOLD_LEAST_SHARE = 0.2
@@ -40,12 +40,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What to tell, and the state it was read from.
 
     ``items`` are to be told; ``carried`` is the earlier summary to put in front, empty when it is
-    told anew. ``shown`` is the beginning of the window up to them. Below ``covered`` only ``kept``
-    stays verbatim, and ``recent`` behind it. ``tokens_max`` are there for what is told; with 0 or
-    less nothing is to be gained. ``tokens_wanted`` leave room for summaries to come.
+    told anew: then ``sources`` are all items it stood for, and the new ones. ``shown`` is the
+    beginning of the window up to them. Below ``covered`` only ``kept`` stays verbatim, and
+    ``recent`` behind it. ``tokens_max`` are there for what is told; with 0 or less nothing is to be
+    gained. ``tokens_wanted`` leave room for summaries to come.
     """
 
     items: tuple[Item, ...]
+    sources: tuple[Item, ...]
     shown: tuple[Item, ...]
     carried: str
     covered: int
@@ -105,6 +107,7 @@ def plan(
     share = TOLD_ANEW_SHARE if anew else TOLD_SHARE
     return Plan(
         items=shown if anew else untold,
+        sources=_standing(state, 0, covered) if anew else untold,
         shown=shown,
         carried=newest.summary if newest and not anew else "",
         covered=covered,

@@ -13,7 +13,7 @@ from services.conversation.anchors import Anchors
 from services.conversation.tokens import TokenCounter
 from services.conversation.words import Passage
 
-SENTENCES_SHARE = 0.5
+SENTENCES_SHARE = 0.35
 """Share of an extract's size for sentences; the rest is for anchors they leave out."""
 SENTENCE_LENGTH_MAX = 300
 
