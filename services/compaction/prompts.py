@@ -33,12 +33,15 @@ of it again. Begin with what follows it, from “{first}” on.\
 """
 
 WORDS_PER_TOKEN = 0.4
+"""Words full of numbers and names are of many tokens, and few models count well."""
+WORDS_MAX = 1_000
+"""Whatever is there: more take a model longer than a summary may."""
 FIRST_LENGTH = 80
 
 
 def request(*, tokens_wanted: int, first: str = "") -> str:
     """What is asked behind the conversation; ``first`` is how the part to be told begins."""
     tokens = tokens_wanted * (1 - SECTION_SHARE)
-    words = max(40, int(tokens * WORDS_PER_TOKEN) // 10 * 10)
+    words = min(WORDS_MAX, max(40, int(tokens * WORDS_PER_TOKEN) // 10 * 10))
     asked = _REQUEST.format(words=words)
     return asked + _ADDED.format(first=" ".join(first.split())[:FIRST_LENGTH]) if first else asked

@@ -145,6 +145,16 @@ def test_a_summary_is_shorter_and_keeps_every_anchor(order):
     assert not set(anchors_in(source)) - set(anchors_in(summary))
 
 
+def test_a_summary_has_about_as_many_words_as_are_asked_for():
+    history = [
+        {"role": "user", "content": f"The parcel #P-{n} for Grace Hopper is on its way to Oslo."}
+        for n in range(100)
+    ]
+    asked = {"role": "user", "content": "Summarise the conversation above in at most 50 words."}
+    words = answer([*history, asked]).text.split()
+    assert 25 <= len(words) <= 60
+
+
 def test_a_summary_of_many_short_items_is_shorter_too():
     history = [{"role": "user", "content": f"Yes, number {n}."} for n in range(400)]
     source = "".join(item["content"] for item in history)
