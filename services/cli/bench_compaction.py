@@ -231,7 +231,8 @@ async def _measured(wanted: Wanted, talk: Talk, folder: Path) -> list[Run]:
                 bar = progress.add_task(name, total=wanted.cycles)
 
                 def say(cycle: Cycle, *, name: str = name, bar: TaskID = bar) -> None:
-                    line = f"{name}: {cycle.facts - len(cycle.lost)} of {cycle.facts} facts"
+                    held = "sealed" if cycle.sealed else str(cycle.facts - len(cycle.lost))
+                    line = f"{name}: {held} of {cycle.facts} facts"
                     progress.update(bar, completed=cycle.number, description=line)
                     if not console.is_terminal:
                         click.echo(f"cycle {cycle.number} of {wanted.cycles}, {line}", err=True)

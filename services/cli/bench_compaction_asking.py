@@ -33,6 +33,11 @@ def in_window(facts: Sequence[Fact], window: tuple[Item, ...], sealer: Sealer) -
     return held(facts, texts)
 
 
+def is_sealed(window: tuple[Item, ...], sealer: Sealer) -> bool:
+    """Whether there is a summary in it that cannot be read here."""
+    return any(item.type == "compaction" for item in rendering.window(window, sealer))
+
+
 async def answered(
     facts: Sequence[Fact], window: tuple[Item, ...], model: Model, *, model_name: str
 ) -> tuple[Fact, ...]:

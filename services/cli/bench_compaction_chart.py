@@ -1,6 +1,7 @@
 """The chart of ``turnlog bench compaction``, drawn by matplotlib, which only this needs."""
 
 import importlib.util
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,8 @@ def draw(path: Path, runs: Sequence[Run], *, title: str, tokens_budget: int) -> 
         for number, run in enumerate(runs):
             style = _STYLES[number % len(_STYLES)] if run.ours else "x--"
             at = [cycle.number for cycle in run.cycles]
-            recall.plot(at, [cycle.recall for cycle in run.cycles], style, label=run.name)
+            held = [math.nan if each.recall is None else each.recall for each in run.cycles]
+            recall.plot(at, held, style, label=run.name)
             window.plot(at, [cycle.tokens_after for cycle in run.cycles], style, label=run.name)
         recall.set_title(title, loc="left")
         recall.set_ylim(-0.03, 1.03)

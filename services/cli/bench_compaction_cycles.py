@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from services.cli.bench_compaction_asking import answered, in_window
+from services.cli.bench_compaction_asking import answered, in_window, is_sealed
 from services.cli.bench_compaction_facts import Fact
 from services.cli.bench_compaction_meter import Meter
 from services.cli.bench_compaction_scenes import Turn
@@ -70,8 +70,9 @@ class Cycle(msgspec.Struct, frozen=True, kw_only=True):
     """One compaction, after ``turns`` turns and ``items`` items.
 
     ``facts`` is how many had been told by then, ``lost`` those that are gone from the window.
-    ``fallback`` is why ``method`` is not the one that was chosen, empty if it is. ``asked`` is the
-    share of them the model still tells, if it was asked.
+    A window with a summary that only the model's server can read is ``sealed``: whether it holds a
+    fact cannot be seen, only asked. ``fallback`` is why ``method`` is not the one that was chosen,
+    empty if it is. ``asked`` is the share of the facts the model still tells, if it was asked.
     """
 
     number: int
@@ -79,6 +80,7 @@ class Cycle(msgspec.Struct, frozen=True, kw_only=True):
     items: int
     facts: int
     lost: tuple[str, ...]
+    sealed: bool
     method: str
     fallback: str
     tokens_before: int
@@ -90,8 +92,10 @@ class Cycle(msgspec.Struct, frozen=True, kw_only=True):
     asked: float | None = None
 
     @property
-    def recall(self) -> float:
-        """Share of the facts told so far that the window still holds."""
+    def recall(self) -> float | None:
+        """Share of the facts told so far that the window holds; none if it cannot be seen."""
+        if self.sealed:
+            return None
         return 1 - len(self.lost) / self.facts if self.facts else 1.0
 
 
@@ -112,6 +116,7 @@ async def cycles(plan: Plan, memory: Memory, meter: Meter) -> AsyncIterator[Cycl
             items=items,
             facts=len(facts),
             lost=tuple(fact.id for fact in facts if fact.id not in known),
+            sealed=is_sealed(made.window, memory.sealer),
             method=made.method,
             fallback=made.fallback,
             tokens_before=made.tokens_before,

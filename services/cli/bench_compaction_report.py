@@ -32,14 +32,15 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     cycles: tuple[Cycle, ...]
 
     @property
-    def recall(self) -> float:
-        """The least of any cycle; of no cycle, nothing was lost."""
-        return min((cycle.recall for cycle in self.cycles), default=1.0)
+    def recall(self) -> float | None:
+        """The least of any cycle; none if none could be seen."""
+        seen = [cycle.recall for cycle in self.cycles if cycle.recall is not None]
+        return min(seen, default=None)
 
     @property
     def met(self) -> bool | None:
-        """Whether ours keeps what it must; none of what has no target, or was never compacted."""
-        return self.recall >= RECALL_MIN if self.ours and self.cycles else None
+        """Whether ours keeps what it must; none of what has no target, or could not be seen."""
+        return self.recall >= RECALL_MIN if self.ours and self.recall is not None else None
 
     @property
     def ratio(self) -> float:
@@ -89,7 +90,9 @@ def by_method(runs: Iterable[Run], facts: Sequence[Fact], prices: Prices) -> Tab
     drawn.add_column("lost in the end", min_width=16)
     for run in runs:
         cost = run.cost(prices)
-        lost = Counter(kinds[each] for each in run.cycles[-1].lost) if run.cycles else Counter()
+        last = run.cycles[-1] if run.cycles else None
+        lost = Counter(kinds[each] for each in last.lost) if last else Counter()
+        told = "" if last is None or last.sealed else _counted(lost) or "nothing"
         drawn.add_row(
             run.name,
             str(len(run.cycles)),
@@ -101,7 +104,7 @@ def by_method(runs: Iterable[Run], facts: Sequence[Fact], prices: Prices) -> Tab
             "" if cost is None else f"{cost:,.4f}",
             _counted(Counter(_maker(cycle) for cycle in run.cycles)),
             verdict(run),
-            _counted(lost) or "nothing",
+            told,
         )
     return drawn
 
@@ -126,13 +129,13 @@ def json(
         {
             "name": run.name,
             "ours": run.ours,
-            "recall": round(run.recall, 4),
+            "recall": _rounded(run.recall),
             "recall_min": RECALL_MIN if run.ours else None,
             "met": run.met,
             "ratio": round(run.ratio, 4),
             "cost": run.cost(prices),
             "cycles": [
-                {**msgspec.structs.asdict(cycle), "recall": round(cycle.recall, 4)}
+                {**msgspec.structs.asdict(cycle), "recall": _rounded(cycle.recall)}
                 for cycle in run.cycles
             ],
         }
@@ -143,8 +146,14 @@ def json(
 
 
 def _recall(cycle: Cycle, run: Run) -> Text:
+    if cycle.recall is None:
+        return Text("sealed")
     missed = run.ours and cycle.recall < RECALL_MIN
     return Text(_share(cycle.recall), "red" if missed else "")
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def _share(value: float | None) -> str:

@@ -46,7 +46,8 @@ def main(host: str, port: int) -> None:
     whole request, so a lost piece of history shows. A tool is called or used when
     the last message has its name as a word (a hosted one's type or server_label)
     or tool_choice says so; a structured answer fits its schema; instructions that
-    begin with Summarise get a summary; the models nope and unknown-… do not
+    begin with Summarise get a summary, Answer each question an answer to each
+    numbered line; the models nope and unknown-… do not
     exist, simulator-reasoning shows its reasoning, simulator-1000 takes so many
     tokens and no more, and summaries by simulator-forgetful lose some details.
     """

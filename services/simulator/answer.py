@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from services.simulator import directives as orders
-from services.simulator import hosted_tools
+from services.simulator import hosted_tools, questions
 from services.simulator.anchors import OPENING, facts_of, summary_of
 from services.simulator.directives import Delivery, Directives
 from services.simulator.entries import (
@@ -255,6 +255,8 @@ def _text(ask: Ask, ordered: Directives, digest: str) -> str:
     if ordered.say is not None:
         return ordered.say
     entries = ask.entries
+    if questions.asked(entries):
+        return questions.answers(entries)
     count = len(entries)
     noun = "item" if count == 1 else "items"
     sentences = [f"{OPENING}{count} {noun} (digest {digest[:DIGEST_LENGTH]})."]

@@ -49,6 +49,7 @@ def cycle(number: int, *, facts: int, lost: tuple[str, ...] = ()) -> Cycle:
         items=20 * number,
         facts=facts,
         lost=lost,
+        sealed=False,
         method="summary",
         fallback="",
         tokens_before=1_000,
@@ -269,6 +270,17 @@ def test_a_method_is_judged_by_its_worst_cycle():
     assert (bad.recall, bad.met) == (0.9, False)
     assert (BASELINE.recall, BASELINE.met) == (0.5, None)
     assert Run(name="summary", ours=True, cycles=()).met is None
+
+
+def test_a_window_that_only_the_models_server_can_read_is_not_judged():
+    sealed = msgspec.structs.replace(cycle(1, facts=10, lost=("fact_A-1",)), sealed=True)
+    run = Run(name="upstream", ours=True, cycles=(sealed,))
+
+    assert (sealed.recall, run.recall, run.met) == (None, None, None)
+    console = Console(width=132)
+    with console.capture() as drawn:
+        console.print(bench_compaction_report.by_cycle([run]))
+    assert "sealed" in drawn.get()
 
 
 def test_the_cost_is_known_with_both_prices_only():
