@@ -22,7 +22,7 @@ from services.cli.bench_compaction_meter import Meter
 from services.cli.bench_compaction_scenes import Turn
 from services.cli.bench_load import BenchFailed
 from services.cli.connection import connected
-from services.conversation.decide import Policy
+from services.conversation.budget import Policy
 from services.conversation.state import Conversation
 from services.journal.conversations import Conversations
 from services.journal.jetstream import JetStreamJournal

@@ -26,6 +26,7 @@ async def test_an_anchor_that_an_earlier_summary_left_out_is_listed_when_it_is_t
             sources=said,
             shown=(earlier, later),
             tokens_max=200,
+            tokens_wanted=200,
             model_name="simulator",
         )
     )
