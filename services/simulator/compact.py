@@ -8,7 +8,7 @@ from schemas.http.responses import CompactedResponse, Usage
 from services import clock, ids
 from services.simulator import responses
 from services.simulator.anchors import summary_of
-from services.simulator.answer import Answer, Ask
+from services.simulator.answer import FORGETFUL_MODEL, Answer, Ask
 from services.simulator.entries import sealed, tokens_in
 from services.simulator.faults import Frame
 from services.simulator.reading import values_in
@@ -28,7 +28,7 @@ class CompactRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def whole(self, answer: Answer) -> bytes:
         """The body of the answer; of ``answer`` only its counts matter."""
-        text = summary_of(self.ask.entries)
+        text = summary_of(self.ask.entries, forgetful=self.ask.model.startswith(FORGETFUL_MODEL))
         summary = {"id": ids.item_id("cmp"), "type": "compaction"}
         summary["encrypted_content"] = sealed(text)
         output = (*self.said, summary)
