@@ -25,17 +25,18 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
-def in_window(facts: Sequence[Fact], window: tuple[Item, ...], sealer: Sealer) -> tuple[Fact, ...]:
+async def in_window(
+    facts: Sequence[Fact], window: tuple[Item, ...], sealer: Sealer
+) -> tuple[Fact, ...]:
     """Those whose value stands in what the model would be sent."""
-    texts = [
-        text for item in rendering.window(window, sealer) for text in _texts(_decode(item.raw))
-    ]
+    sent = await rendering.as_sent(window, sealer)
+    texts = [text for item in sent for text in _texts(_decode(item.raw))]
     return held(facts, texts)
 
 
-def is_sealed(window: tuple[Item, ...], sealer: Sealer) -> bool:
+async def is_sealed(window: tuple[Item, ...], sealer: Sealer) -> bool:
     """Whether there is a summary in it that cannot be read here."""
-    return any(item.type == "compaction" for item in rendering.window(window, sealer))
+    return any(item.type == "compaction" for item in await rendering.as_sent(window, sealer))
 
 
 async def answered(

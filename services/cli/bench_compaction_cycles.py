@@ -109,14 +109,14 @@ async def cycles(plan: Plan, memory: Memory, meter: Meter) -> AsyncIterator[Cycl
         number += 1
         used, spent = meter.spent.since(spent), meter.spent
         facts = tuple(fact for fact in plan.talk.facts if fact.turn <= turns)
-        known = {fact.id for fact in in_window(facts, made.window, memory.sealer)}
+        known = {fact.id for fact in await in_window(facts, made.window, memory.sealer)}
         yield Cycle(
             number=number,
             turns=turns,
             items=items,
             facts=len(facts),
             lost=tuple(fact.id for fact in facts if fact.id not in known),
-            sealed=is_sealed(made.window, memory.sealer),
+            sealed=await is_sealed(made.window, memory.sealer),
             method=made.method,
             fallback=made.fallback,
             tokens_before=made.tokens_before,

@@ -26,8 +26,8 @@ from services.conversation.budget import Policy
 from services.conversation.state import Conversation
 from services.journal.conversations import Conversations
 from services.journal.jetstream import JetStreamJournal
-from services.journal.keys import content_key
-from services.sealing import Sealer, fresh_key
+from services.journal.keys import ContentKeys
+from services.sealing import Sealer
 from services.settings import ModelSettings
 
 METHODS: tuple[str, ...] = get_args(ModelSettings.__annotations__["compaction_method"])
@@ -128,6 +128,6 @@ async def remembering(
             openai.AsyncOpenAI(base_url=servers.url, api_key="bench") as client,
             connected(servers.nats_url, name="turnlog bench") as log,
         ):
-            sealer = Sealer(await content_key(log, fresh_key()))
+            sealer = await ContentKeys(log).opener()
             conversation = await client.conversations.create()
             yield Turnlog(client, log, sealer, conversation.id)

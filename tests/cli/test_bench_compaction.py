@@ -94,7 +94,7 @@ def test_facts_are_of_every_kind_and_differ_and_are_spread_over_the_turns():
     assert all(found(each.value, each.statement) for each in made)
 
 
-def test_a_fact_in_a_tools_output_is_looked_for_in_what_it_says():
+async def test_a_fact_in_a_tools_output_is_looked_for_in_what_it_says():
     said = item_of(
         msgspec.Raw(
             msgspec.json.encode(
@@ -108,7 +108,9 @@ def test_a_fact_in_a_tools_output_is_looked_for_in_what_it_says():
         tokens=9,
     )
 
-    assert in_window([fact("A-1"), fact("A-2")], (said,), Sealer(fresh_key())) == (fact("A-1"),)
+    assert await in_window([fact("A-1"), fact("A-2")], (said,), Sealer(fresh_key())) == (
+        fact("A-1"),
+    )
 
 
 # Conversations
