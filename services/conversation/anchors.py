@@ -206,9 +206,10 @@ def _spans(passage: Passage, listed: Iterable[str]) -> Iterator[tuple[str, int, 
             yield match.lastgroup, match.start(), end
     for match in _DECISIONS.get(passage.speaker, _NO_DECISION).finditer(text):
         yield "decision", *_clause(text, match.start(), match.end())
-    if passage.speaker == "kept" and not found:
+    if passage.speaker == "kept" and not found and text.strip():
         # Whatever made an earlier summary list it, as a decision was, has no form here any more.
-        yield "listed", 0, len(text)
+        begun = len(text) - len(text.lstrip())
+        yield "listed", begun, begun + len(text.strip())
 
 
 def _speaker_rank(kind: str, passage: Passage) -> int:

@@ -237,7 +237,7 @@ async def test_the_upstreams_models_are_passed_on(upstream):
 
 
 async def test_one_model_is_passed_on_as_it_is_listed(upstream):
-    (listed, _) = json.loads(await upstream.models())["data"]
+    (listed, *_) = json.loads(await upstream.models())["data"]
     assert json.loads(await upstream.retrieve_model("simulator")) == listed
 
 
