@@ -56,8 +56,9 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
     """One event of the log.
 
     ``at`` is in microseconds since 1970. ``position`` is the length of the line before the event,
-    ``turn`` the turn it is of, as it begins or goes on, or as its end found it. ``outline`` is of
-    the whole commit.
+    ``turn`` the turn it is of, as it begins or goes on, or as its end found it. ``outline`` and
+    ``actor`` are of the whole commit, ``number`` is the event's place in it, from 0, and ``stored``
+    the event as the log has it.
     """
 
     sequence: int
@@ -68,6 +69,9 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
     position: int
     turn: RunningTurn | None
     outline: envelope.Outline
+    actor: str
+    number: int
+    stored: envelope.StoredEvent
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -101,7 +105,7 @@ def _read_commit(
         joining = _joining(event, turn)
         position -= joining
         read.append((event, turn, joining))
-    for event, turn, joining in read:
+    for number, (event, turn, joining) in enumerate(read):
         facts.append(
             Fact(
                 message.sequence,
@@ -112,6 +116,9 @@ def _read_commit(
                 position,
                 turn,
                 outline,
+                commit.actor,
+                number,
+                commit.events[number],
             )
         )
         position += joining

@@ -18,11 +18,13 @@ from services.projector.digest import digest
 from services.projector.facts import Message
 from tests.builders import (
     AT,
+    call,
     compact,
     compaction_item,
     complete,
     fail,
     message,
+    output,
     request,
     said,
     turn_summary,
@@ -152,7 +154,8 @@ def _command(state: Conversation, action: Action, index: int) -> c.Command | Non
             return c.CreateConversation(metadata={"n": str(number)}, items=(message(f"m{index}"),))
         case 1:
             # Ids that were used before: allowed again once their items are deleted.
-            return c.AddItems(items=(message(f"again{number}"), message(f"m{index}")))
+            answered = (call(f"a{index}"), output(f"a{index}"))
+            return c.AddItems(items=(message(f"again{number}"), message(f"m{index}"), *answered))
         case 2 | 3 if number % 2:
             return request(f"r{index}", message(f"m{index}"), message(f"n{index}"))
         case 2 | 3:

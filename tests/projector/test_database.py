@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from schemas import envelope
 from services.conversation.history import Turn
+from services.conversation.state import Conversation
 from services.projector.database import (
     FILE,
     CheckpointMoved,
@@ -124,6 +125,40 @@ def agree_with_folds(database: Database, log: Log) -> None:
             )
             for turn in turns
         )
+        agree_on_compactions_and_calls(database, own, state)
+    assert rows(database, "SELECT sequence, number, type FROM events ORDER BY ALL") == [
+        (each.sequence, number, stored.type)
+        for each in log.messages
+        for number, stored in enumerate(envelope.decode(each.payload).events)
+    ]
+
+
+def agree_on_compactions_and_calls(database: Database, own: str, state: Conversation) -> None:
+    standing = {each.item.id for each in state.compactions} | {
+        turn.compaction.item_id for turn in state.turns.upwards(0) if turn.compaction
+    }
+    found = rows(database, f"SELECT item_id FROM compactions {own} AND reverted_at IS NULL")
+    assert {item_id for (item_id,) in found} >= standing
+    on_line = "response_id IS NULL AND reverted_at IS NULL ORDER BY sequence"
+    assert rows(database, f"SELECT item_id, covered FROM compactions {own} AND {on_line}") == [
+        (each.item.id, each.covered)
+        for each in state.compactions
+        if each.item.id not in {row[0] for row in _in_turns(database, own)}
+    ]
+    calls = [
+        (position, item.call_id, position in state.removed)
+        for position, item in enumerate(state.line.upwards(0))
+        if item.type == "function_call"
+    ]
+    shown = "position, call_id, deleted_at IS NOT NULL"
+    assert calls == rows(
+        database,
+        f"SELECT {shown} FROM tool_calls {own} AND position IS NOT NULL ORDER BY position",
+    )
+
+
+def _in_turns(database: Database, own: str) -> list[tuple[object, ...]]:
+    return rows(database, f"SELECT item_id FROM compactions {own} AND response_id IS NOT NULL")
 
 
 def test_a_rebuild_equals_the_views_it_replaces(open_database):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas import envelope
 from schemas import events as e
 from services.projector import view
 from services.projector.views import VIEWS
@@ -31,6 +32,9 @@ SELECT position, item_id, origin, response_id, deleted_at FROM items
 ORDER BY sequence, position, item_id
 """
 """In the order of joining; items of a chain by id."""
+
+
+SUMMARY = "What was said."
 
 
 def at(sequence):
@@ -309,6 +313,54 @@ def test_usage_is_the_providers_own_count(log, views):
     assert rows(views, f"SELECT {columns} FROM turns") == [(10, 4, 5, 3, 15, "gpt")]
 
 
+@pytest.mark.parametrize("size", [1, 100])
+def test_a_compaction_has_a_row_that_says_when_it_was_reverted(log, views, size):
+    log.commit("c1", created(), added(message("m1"), message("m2"), message("m3")))
+    log.commit("c1", compacted(compaction_item("p1"), covered=2, kept=("m1",), before=3, after=2))
+    log.commit("c1", compacted(compaction_item("p2"), covered=3, before=2, after=1))
+    applied(views, log.messages, size=size)
+    first = ("p1", "c1", "default", None, "summary", 2, 1, 3, 2, SUMMARY, at(2), None, 2)
+    second = ("p2", "c1", "default", None, "summary", 3, 0, 2, 1, SUMMARY, at(3), None, 3)
+    assert rows(views, "FROM compactions ORDER BY sequence") == [first, second]
+
+    log.commit("c1", e.CompactionReverted(item_id="p1"))
+    log.commit("c2", created(), e.CompactionReverted(item_id="p2"))
+    applied(views, log.messages, size=size)
+    shown = "item_id, reverted_at"
+    assert rows(views, f"SELECT {shown} FROM compactions ORDER BY sequence") == [
+        ("p1", at(4)),
+        ("p2", None),
+    ]
+
+
+def test_a_compaction_in_a_turn_names_the_turn(log, views):
+    log.commit("c1", created(), added(message("m1")), requested("r1", message("m2")))
+    done = in_turn("p1", covered=1, before=2, after=2)
+    log.commit("c1", completed("r1", compaction_item("p1"), said("s1"), compaction=done))
+    log.commit("c1", completed("unknown", compaction_item("p2"), compaction=done))
+    applied(views, log.messages)
+
+    shown = "item_id, response_id, covered, tokens_before, tokens_after, made_at, sequence"
+    assert rows(views, f"SELECT {shown} FROM compactions") == [("p1", "r1", 1, 2, 2, at(2), 2)]
+
+
+def test_every_event_is_in_the_index(log, views):
+    log.commit("c1", created(), requested("r1", message("m1")), project="acme")
+    log.commit("c1", completed("r1", said("s1")), e.BudgetCrossed(tokens=3, budget=2))
+    applied(views, log.messages)
+
+    assert rows(views, "SELECT * EXCLUDE (version, bytes) FROM events ORDER BY ALL") == [
+        (1, 0, "c1", "acme", "conversation_created", at(1), "test", None),
+        (1, 1, "c1", "acme", "turn_requested", at(1), "test", "r1"),
+        (2, 0, "c1", "default", "turn_completed", at(2), "test", "r1"),
+        (2, 1, "c1", "default", "budget_crossed", at(2), "test", None),
+    ]
+    stored = [stored for each in log.messages for stored in envelope.decode(each.payload).events]
+    assert rows(views, "SELECT type, version, bytes FROM events ORDER BY sequence, number") == [
+        (each.type, each.version, len(each.data)) for each in stored
+    ]
+
+
 def test_an_end_without_a_request_changes_nothing_but_its_conversation(log, views):
     log.commit("c1", created())
     before = contents(log_views := views)
@@ -316,7 +368,9 @@ def test_an_end_without_a_request_changes_nothing_but_its_conversation(log, view
     applied(log_views, log.messages)
 
     after = contents(views)
-    assert {name for name in after if after[name] != before[name]} == {"conversations", "sequence"}
+    assert {name for name in after if after[name] != before[name]} == {
+        *("conversations", "events", "sequence")
+    }
 
 
 def test_every_view_has_its_statements():
@@ -329,7 +383,7 @@ def test_every_column_has_a_comment(views):
     found = rows(views, "SELECT DISTINCT column_name FROM duckdb_columns() WHERE NOT internal")
     for (column,) in found:
         if column not in {"log", "versions"}:
-            assert re.search(rf"^    {column}\b.* -- \w", text, re.MULTILINE), column
+            assert re.search(rf"(^    |AS ){column}\b.* -- \w", text, re.MULTILINE), column
 
 
 def test_every_view_is_in_the_registry():

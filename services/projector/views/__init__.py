@@ -1,7 +1,23 @@
 """Every view there is."""
 
 from services.projector.view import View
-from services.projector.views import conversations, items, token_usage, turns
+from services.projector.views import (
+    compactions,
+    conversations,
+    events,
+    items,
+    token_usage,
+    tool_calls,
+    turns,
+)
 
-VIEWS: tuple[View, ...] = (conversations, items, turns, token_usage)
+VIEWS: tuple[View, ...] = (
+    conversations,
+    items,
+    turns,
+    token_usage,
+    tool_calls,
+    compactions,
+    events,
+)
 """The whole registry, each after those it reads: what is not here is not built."""
