@@ -35,9 +35,14 @@ class Parked:
         self._wait_s = wait_s
         self._jetstream = client.jetstream(timeout=wait_s)
 
-    async def put(self, stream: str, reason: str, *, subject: str, payload: bytes) -> None:
-        """Park a message of ``stream`` that was on ``subject``; stored when this returns."""
-        headers = {subjects.PARKED_FROM_HEADER: subject, MESSAGE_ID: ids.unique()}
+    async def put(
+        self, stream: str, reason: str, *, subject: str, payload: bytes, message_id: str = ""
+    ) -> None:
+        """Park a message of ``stream`` that was on ``subject``; stored when this returns.
+
+        Parked twice within minutes under one ``message_id``, it is parked once.
+        """
+        headers = {subjects.PARKED_FROM_HEADER: subject, MESSAGE_ID: message_id or ids.unique()}
         where = subjects.parked(stream, reason)
         ack = await publish(self._client, where, payload, headers, wait_s=3 * self._wait_s)
         if ack.error is not None:

@@ -15,8 +15,7 @@ from schemas import subjects
 from schemas.queries import Sql
 from services import clock
 from services.projector import query
-from services.projector.database import Database
-from services.projector.projection import Projection
+from services.projector.generations import Generations
 from services.projector.settings import ProjectorSettings
 
 INTERRUPT_S = 0.05
@@ -33,14 +32,12 @@ class QueryAnswerer:
     def __init__(
         self,
         client: Client,
-        database: Database,
-        projection: Projection,
+        views: Generations,
         settings: ProjectorSettings,
     ) -> None:
-        """``projection`` says where ``database`` stands."""
+        """``settings`` bound what a question may take."""
         self._client = client
-        self._database = database
-        self._projection = projection
+        self._views = views
         self._settings = settings
         self._threads = ThreadPoolExecutor(settings.sql_parallel_max, thread_name_prefix="sql")
         self._free = asyncio.Semaphore(settings.sql_parallel_max)
@@ -84,13 +81,12 @@ class QueryAnswerer:
         """The encoded answer to ``question``; its error text where there is none."""
         wait_s = min(question.wait_s, self._settings.sql_wait_s_max)
         deadline = clock.monotonic() + wait_s
-        if not await self._projection.reached(question.sequence, wait_s=wait_s):
-            health = self._projection.health()
-            reason = f" in {wait_s:g} s" if health.ok else f": {health.detail}"
+        if not await self._views.reached(question.sequence, wait_s=wait_s):
+            why = self._views.hindrance()
             return query.failed(
-                f"the views stand at {health.sequence} and did not reach "
-                f"{question.sequence}{reason}",
-                sequence=self._projection.sequence,
+                f"the views stand at {self._views.sequence} and did not reach "
+                f"{question.sequence}{f': {why}' if why else f' in {wait_s:g} s'}",
+                sequence=self._views.sequence,
             )
         try:
             async with asyncio.timeout(max(0.0, deadline - clock.monotonic())):
@@ -103,7 +99,7 @@ class QueryAnswerer:
             self._free.release()
 
     async def _run(self, question: Sql) -> bytes:
-        connection = self._database.cursor()
+        connection = self._views.cursor()
         time_s = min(question.time_s_max, self._settings.sql_time_s_max)
         work = functools.partial(
             query.run,

@@ -11,13 +11,13 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 import uvloop
 
-from schemas.queries import Health
 from services import telemetry
 from services.journal import connect, streams
 from services.projector.answer_query import QueryAnswerer
-from services.projector.database import Database, ViewsInUse
-from services.projector.log_client import LogClient
-from services.projector.projection import Projection
+from services.projector.answer_rebuild import RebuildAnswerer
+from services.projector.files import ViewsInUse
+from services.projector.generations import Generations
+from services.projector.lag import Lag
 from services.projector.settings import ProjectorSettings
 from services.settings import demand
 
@@ -32,26 +32,23 @@ log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def opened(settings: ProjectorSettings) -> AsyncIterator[Projection]:
-    """A projection with its connection and its file; it answers questions, and is yet to be run."""
-    client = LogClient()
-    await client.connect(**connect.options(settings.nats_url, name="projector"))
+async def opened(settings: ProjectorSettings) -> AsyncIterator[Generations]:
+    """Views with their files and connections; they answer questions, and are yet to be run."""
+    client = await connect.connect(settings.nats_url, name="projector")
     try:
         await streams.declare(client, chosen=settings)
-        database = await asyncio.to_thread(Database, settings)
-        projection = Projection(client, database, settings)
-        answerer = QueryAnswerer(client, database, projection, settings)
-
-        async def health() -> Health:
-            return projection.health()
-
+        views = Generations(settings)
+        await views.open()
+        answerers = (QueryAnswerer(client, views, settings), RebuildAnswerer(client, views))
         try:
-            await answerer.start()
-            await connect.answer_health(client, "projector", health)
-            yield projection
+            for answerer in answerers:
+                await answerer.start()
+            await connect.answer_health(client, "projector", Lag(client, views).health)
+            yield views
         finally:
-            await answerer.stop()
-            await asyncio.to_thread(database.close)
+            for answerer in answerers:
+                await answerer.stop()
+            await views.close()
     finally:
         await client.close()
 
@@ -60,9 +57,9 @@ async def run(settings: ProjectorSettings) -> None:
     """Project until SIGTERM or SIGINT."""
 
     async def work() -> None:
-        async with opened(settings) as projection:
-            log.info("projector.started", sequence=projection.sequence)
-            await projection.run()
+        async with opened(settings) as views:
+            log.info("projector.started", sequence=views.sequence)
+            await views.run()
 
     working = asyncio.create_task(work())
     loop = asyncio.get_running_loop()

@@ -1,25 +1,22 @@
-"""The DuckDB file: a cache of the log that only this process may open, deleted whenever in doubt.
+"""A DuckDB file of views: a cache of the log that only this process may open.
 
 Rows and the sequence they stand at change in one transaction, and only if that sequence is still
 the one they were made for: what is delivered twice, by whomever, counts once.
 """
 
-import fcntl
 from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 import msgspec
-import structlog
 
 from schemas.upcasters import EventUnknown
 from services.projector import incoming, view
 from services.projector.facts import Message, Running
 from services.projector.prepare import UNREADABLE, Prepared, prepare
 from services.projector.settings import ProjectorSettings
-from services.projector.views import VIEWS, turns
+from services.projector.views import VIEWS, parked, turns
 
-FILE = "views.duckdb"
 VERSION = 1
 """Of the table ``projection`` itself."""
 
@@ -31,11 +28,13 @@ UPDATE projection SET sequence = $new, log = $log
 WHERE sequence = $old AND log IN ('', $log)
 """
 
-log = structlog.get_logger()
+
+class ViewsUnusable(Exception):
+    """The file is damaged, or none of ours."""
 
 
-class ViewsInUse(Exception):
-    """Another process has the file open."""
+class ViewsDiffer(Exception):
+    """The file was made by another release, whose views were others; it can be read."""
 
 
 class ViewsUnavailable(Exception):
@@ -53,21 +52,64 @@ class CommitUnreadable(Exception):
         """``error`` says why."""
         self.sequence = sequence
         self.error = error
-        super().__init__(f"commit {sequence}: {type(error).__name__}: {error}")
+        super().__init__(f"commit {sequence}: {self.reason}")
+
+    @property
+    def reason(self) -> str:
+        """Why, in words that quote nothing of what could not be read."""
+        name = type(self.error).__name__
+        return f"{name}: {self.error}" if isinstance(self.error, EventUnknown) else name
+
+
+class ParkedCommit(msgspec.Struct, frozen=True, kw_only=True):
+    """One that could not be projected, as the view ``parked`` tells of it."""
+
+    sequence: int
+    project: str
+    conversation_id: str
+    error: str
+
+
+class Frozen:
+    """A file that is only read, since another release has made it. As `Database.cursor` says."""
+
+    def __init__(self, path: Path, settings: ProjectorSettings) -> None:
+        """Open it; raises `ViewsUnusable`."""
+        self.path = path
+        try:
+            self._connection = _connect(path, settings)
+            row = self._connection.execute(_SELECT).fetchone()
+        except duckdb.Error as error:
+            raise ViewsUnusable(str(error)) from error
+        if row is None:
+            raise ViewsUnusable("it is empty")
+        self.sequence: int = row[0]
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own to the same tables, for one thread; close it after use."""
+        return self._connection.cursor()
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._connection.close()
 
 
 class Database:
     """The open file. Not for several threads, but for `cursor`."""
 
-    def __init__(self, settings: ProjectorSettings) -> None:
-        """Open the file, or begin a new one where there is none that can be used."""
-        self.path = Path(settings.data_dir) / FILE
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._settings = settings
+    def __init__(self, path: Path, settings: ProjectorSettings) -> None:
+        """Open the file, or make it. Raises `ViewsUnusable` or `ViewsDiffer`, and leaves it."""
+        self.path = path
         self.running: Running = {}
         """Turns in progress, where the views stand."""
-        _refuse_if_in_use(self.path)
-        self._connection = self._open() or self._begin()
+        self.parked: list[ParkedCommit] = []
+        """Commits before that which are not in the views."""
+        self._connection = _opened(path, settings) if path.exists() else self._begun(settings)
+        try:
+            self._load()
+        except (duckdb.Error, EventUnknown, msgspec.MsgspecError) as error:
+            self._connection.close()
+            raise ViewsUnusable(str(error)) from error
         self._reading = self._connection.cursor()
         self._statements = incoming.statements(self._connection, VIEWS)
 
@@ -100,6 +142,20 @@ class Database:
         except duckdb.OutOfMemoryException as error:
             raise ViewsUnavailable(str(error)) from error
 
+    def pass_by(self, commit: ParkedCommit, *, log: str) -> None:
+        """Go on after a commit that cannot be projected, the next there is, and remember it."""
+        self._connection.begin()
+        try:
+            passed = view.statements(parked)["passed"]
+            self._connection.execute(passed, msgspec.structs.asdict(commit))
+            self._advance(commit.sequence, log=log)
+            self._connection.commit()
+        except BaseException:
+            self._connection.rollback()
+            raise
+        self.sequence, self.log = commit.sequence, log
+        self.parked.append(commit)
+
     def reset(self) -> None:
         """Empty all tables: the next message is the first of a log."""
         self._connection.begin()
@@ -109,9 +165,9 @@ class Database:
             ).fetchall()
             for (name,) in names:
                 self._connection.execute(f"DROP {kind} {name}")
-        self._create(self._connection)
+        _create(self._connection)
         self._connection.commit()
-        self._load(self._connection)
+        self._load()
         self._statements = incoming.statements(self._connection, VIEWS)
 
     def close(self) -> None:
@@ -139,46 +195,48 @@ class Database:
         if changed != (1,):
             raise CheckpointMoved(f"the views do not stand at {self.sequence} of {log!r} any more")
 
-    def _open(self) -> duckdb.DuckDBPyConnection | None:
-        """The file as it was left; none if there is none, or of other versions, or damaged."""
-        if not self.path.exists():
-            return None
-        connection = None
-        try:
-            connection = _connect(self.path, self._settings)
-            self._load(connection)
-        except (duckdb.Error, EventUnknown, msgspec.MsgspecError) as error:
-            log.warning("views.discarded", error=type(error).__name__, detail=str(error))
-        else:
-            if self._versions == _versions():
-                return connection
-            log.warning("views.discarded", stored=self._versions, current=_versions())
-        if connection is not None:
-            connection.close()
-        return None
-
-    def _begin(self) -> duckdb.DuckDBPyConnection:
-        self.path.unlink(missing_ok=True)
-        self.path.with_name(f"{FILE}.wal").unlink(missing_ok=True)
-        connection = _connect(self.path, self._settings)
+    def _begun(self, settings: ProjectorSettings) -> duckdb.DuckDBPyConnection:
+        connection = _connect(self.path, settings)
         connection.begin()
-        self._create(connection)
+        _create(connection)
         connection.commit()
-        self._load(connection)
         return connection
 
-    def _create(self, connection: duckdb.DuckDBPyConnection) -> None:
-        for each in VIEWS:
-            connection.execute(view.statements(each)[view.TABLES])
-        connection.execute(_CREATE)
-        connection.execute(_INSERT, {"versions": _versions()})
-
-    def _load(self, connection: duckdb.DuckDBPyConnection) -> None:
-        row = connection.execute(_SELECT).fetchone()
+    def _load(self) -> None:
+        row = self._connection.execute(_SELECT).fetchone()
         assert row is not None
-        self.sequence, self.log, self._versions = row
-        rows = connection.execute(view.statements(turns)["running"]).fetchall()
+        self.sequence, self.log, _ = row
+        rows = self._connection.execute(view.statements(turns)["running"]).fetchall()
         self.running = turns.running(rows)
+        found = self._connection.execute(view.statements(parked)["all"]).fetchall()
+        self.parked = [
+            ParkedCommit(sequence=sequence, project=project, conversation_id=name, error=error)
+            for sequence, project, name, error in found
+        ]
+
+
+def _opened(path: Path, settings: ProjectorSettings) -> duckdb.DuckDBPyConnection:
+    """A file that is there, if it is of our versions."""
+    try:
+        connection = _connect(path, settings)
+    except duckdb.Error as error:
+        raise ViewsUnusable(str(error)) from error
+    try:
+        row = connection.execute(_SELECT).fetchone()
+    except duckdb.Error as error:
+        connection.close()
+        raise ViewsUnusable(str(error)) from error
+    if row is None or row[2] != _versions():
+        connection.close()
+        raise ViewsDiffer(f"its views are {row and row[2]}, ours {_versions()}")
+    return connection
+
+
+def _create(connection: duckdb.DuckDBPyConnection) -> None:
+    for each in VIEWS:
+        connection.execute(view.statements(each)[view.TABLES])
+    connection.execute(_CREATE)
+    connection.execute(_INSERT, {"versions": _versions()})
 
 
 def _connect(path: Path, settings: ProjectorSettings) -> duckdb.DuckDBPyConnection:
@@ -203,14 +261,3 @@ def _connect(path: Path, settings: ProjectorSettings) -> duckdb.DuckDBPyConnecti
 def _versions() -> str:
     numbers = {view.name(each): each.VERSION for each in VIEWS}
     return msgspec.json.encode({"projection": VERSION, **numbers}).decode()
-
-
-def _refuse_if_in_use(path: Path) -> None:
-    """DuckDB says so too, but only in words; it takes the same lock."""
-    if not path.exists():
-        return
-    with path.open("r+b") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ViewsInUse(f"{path} is open in another process") from error

@@ -7,6 +7,7 @@ consumer: the next one begins after the last message that did come.
 
 import asyncio
 import re
+from bisect import bisect_right
 from contextlib import suppress
 
 import msgspec
@@ -59,6 +60,7 @@ class Follower:
         """Sequence up to which the log holds nothing that has not been taken with `batch`."""
         self._client = client
         self._settings = settings
+        self._end: int | None = None
         self._last = after
         self._buffer: list[Message] = []
         self._bytes = 0
@@ -81,6 +83,16 @@ class Follower:
         """Whether the last message received was the log's last when it was sent."""
         return self._pending == 0 and not self._buffer
 
+    @property
+    def log_end(self) -> int:
+        """The log's last sequence when the last message received was sent; deletions aside."""
+        return self._last + self._pending
+
+    def end_at(self, sequence: int | None) -> None:
+        """Let `batch` give nothing beyond ``sequence`` until this is called again; none: all."""
+        self._end = sequence
+        self._arrived.set()
+
     def start(self) -> None:
         """Begin to follow; once."""
         self._task = asyncio.create_task(self._run())
@@ -98,17 +110,24 @@ class Follower:
         Raises `LogReplaced` where the views must be made anew.
         """
         self._arrived.clear()
-        if not self._buffer:
+        if not self._takeable():
             await self._arrived.wait()
         if not self._buffer and self._task.done():
             self._task.result()
-        limit = self._settings.batch_events_max
+        limit = self._takeable()
         taken, self._buffer = self._buffer[:limit], self._buffer[limit:]
         self._bytes -= sum(len(message.payload) for message in taken)
         self._wake.set()
         if taken:
             self.passed = taken[-1].sequence
         return taken
+
+    def _takeable(self) -> int:
+        """How many messages the next batch has."""
+        most = min(len(self._buffer), self._settings.batch_events_max)
+        if self._end is None or not most or self._buffer[most - 1].sequence <= self._end:
+            return most
+        return bisect_right(self._buffer, self._end, hi=most, key=lambda each: each.sequence)
 
     async def _run(self) -> None:
         known = ""
@@ -172,6 +191,7 @@ class Follower:
                 inactive_threshold=INACTIVE_S,
             ),
         )
+        self._pending = made.num_pending or 0
         return made.name
 
     async def _pull(self, consumer: str, inbox: str) -> None:

@@ -28,13 +28,15 @@ UNREADABLE = (
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """A batch: columns by view and statement, and what holds once they are inserted.
 
-    ``error`` is set, and nothing else but the messages means anything, if one is unreadable.
+    ``events`` counts what the messages hold. ``error`` is set, and nothing else but the messages
+    means anything, if one is unreadable.
     """
 
     messages: Sequence[Message]
     sequence: int
     running: Running
     columns: dict[tuple[str, str], pa.Table] = {}
+    events: int = 0
     error: Exception | None = None
 
 
@@ -60,4 +62,10 @@ def prepare(messages: Sequence[Message], *, after: int, running: Running) -> Pre
                     columns[view.name(each), name] = view.columns(changes[name], schema)
     except UNREADABLE as error:
         return Prepared(messages=fresh, sequence=last, running=running, error=error)
-    return Prepared(messages=fresh, sequence=last, running=batch.running, columns=columns)
+    return Prepared(
+        messages=fresh,
+        sequence=last,
+        running=batch.running,
+        columns=columns,
+        events=len(batch.facts),
+    )

@@ -2,16 +2,20 @@
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
 import structlog
 
-from schemas.queries import Health
 from services import clock
-from services.projector.database import CommitUnreadable, Database, ViewsUnavailable
+from services.projector.database import (
+    CommitUnreadable,
+    Database,
+    ParkedCommit,
+    ViewsUnavailable,
+)
 from services.projector.follow import Follower, LogReplaced
 from services.projector.log_client import LogClient
 from services.projector.prepare import Prepared, prepare
@@ -20,6 +24,8 @@ from services.projector.settings import ProjectorSettings
 RETRY_S = 0.5
 
 T = TypeVar("T")
+Park = Callable[[CommitUnreadable], Awaitable[ParkedCommit]]
+"""Puts a commit that cannot be projected where somebody will look."""
 Batches = asyncio.Queue[tuple[Prepared, int]]
 """Batches to write, each with the sequence up to which the views then know everything."""
 
@@ -29,37 +35,78 @@ log = structlog.get_logger()
 class Projection:
     """The one writer of the database: a batch is prepared on one thread, written on another."""
 
-    def __init__(self, client: LogClient, database: Database, settings: ProjectorSettings) -> None:
-        """``database`` belongs to this projection from now on, but for its cursors."""
+    def __init__(
+        self,
+        client: LogClient,
+        database: Database,
+        settings: ProjectorSettings,
+        *,
+        park: Park | None,
+    ) -> None:
+        """``database`` belongs to this projection from now on, but for its cursors.
+
+        What cannot be projected is given to ``park`` and passed by; without it, it is the end.
+        """
         self.sequence = database.sequence
         """Sequence up to which everything is in the views."""
+        self.stopped = ""
+        """Why nothing more will come, if so."""
+        self.events = 0
+        """How many were projected since this began."""
+        self._park = park
+        self._end: int | None = None
         self._client = client
         self._database = database
         self._settings = settings
         self._follower: Follower | None = None
-        self._stopped = ""
         self._moved: set[asyncio.Event] = set()
         self._asked = asyncio.Event()
         self._preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
 
     async def run(self) -> None:
-        """Follow the log until cancelled; stops for good at a commit it cannot read."""
+        """Follow the log until cancelled, or `retire`."""
         try:
-            while not self._stopped:
+            while not self.stopped:
                 await self._follow()
             await asyncio.Event().wait()
         finally:
             # A transaction that has begun is finished: the file is closed after it.
-            self._preparer.shutdown()
-            self._writer.shutdown()
+            try:
+                await asyncio.to_thread(self._end_threads)
+            finally:
+                self._end_threads()
 
-    def health(self) -> Health:
-        """Whether the views are at, or on their way to, the end of the log."""
-        detail = self._stopped
-        if not detail and not (self._follower and self._follower.following):
-            detail = "the log cannot be reached"
-        return Health(ok=not detail, detail=detail, sequence=self.sequence)
+    @property
+    def following(self) -> bool:
+        """Whether what is written to the log would come."""
+        return self._follower is not None and self._follower.following
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the views have all that was in the log a moment ago."""
+        return (
+            self._follower is not None
+            and self._follower.following
+            and self._follower.caught_up
+            and self._follower.passed == self.sequence
+        )
+
+    @property
+    def log_end(self) -> int:
+        """The log's last sequence, as far as it is known."""
+        return max(self.sequence, self._follower.log_end if self._follower else 0)
+
+    def end_at(self, sequence: int | None) -> None:
+        """Project nothing beyond ``sequence`` until this is called again; none: all there is."""
+        self._end = sequence
+        if self._follower is not None:
+            self._follower.end_at(sequence)
+
+    def retire(self) -> None:
+        """Have nobody wait for this any more: another one takes its place."""
+        self.stopped = "replaced"
+        self._move(self.sequence)
 
     async def reached(self, sequence: int, *, wait_s: float) -> bool:
         """Whether everything up to ``sequence`` is in the views, now or within ``wait_s`` seconds.
@@ -71,7 +118,7 @@ class Projection:
         self._asked.set()
         try:
             async with asyncio.timeout(wait_s):
-                while self.sequence < sequence and not self._stopped:
+                while self.sequence < sequence and not self.stopped:
                     moved.clear()
                     await moved.wait()
         except TimeoutError:
@@ -85,6 +132,7 @@ class Projection:
         begun = self._database.sequence
         follower = Follower(self._client, self._settings, after=begun, name=self._database.log)
         self._follower = follower
+        follower.end_at(self._end)
         follower.start()
         log.info("projection.begun", sequence=begun)
         batches = Batches(maxsize=1)
@@ -97,8 +145,10 @@ class Projection:
             await self._on(self._writer, self._database.reset)
             self._move(0)
         except* CommitUnreadable as stopped:
-            self._stop(stopped)
+            unreadable = stopped.exceptions[0]
+            assert isinstance(unreadable, CommitUnreadable)
             self._move(self._database.sequence)
+            await self._pass_by(unreadable, log_name=follower.name)
         finally:
             await follower.stop()
 
@@ -133,6 +183,7 @@ class Projection:
             begun = clock.monotonic()
             while not await self._written(batch, log_name=follower.name):  # noqa: ASYNC110
                 await asyncio.sleep(RETRY_S)
+            self.events += batch.events
             self._move(passed)
             log.debug(
                 "batch.projected",
@@ -150,13 +201,21 @@ class Projection:
             return False
         return True
 
-    def _stop(self, stopped: ExceptionGroup[CommitUnreadable]) -> None:
-        unreadable = stopped.exceptions[0]
-        assert isinstance(unreadable, CommitUnreadable)
-        # Neither the text nor the traceback: both may quote what could not be read.
-        error = type(unreadable.error).__name__
-        log.error("projection.stopped", sequence=unreadable.sequence, error=error)
-        self._stopped = f"stopped before commit {unreadable.sequence}: {error}"
+    async def _pass_by(self, unreadable: CommitUnreadable, *, log_name: str) -> None:
+        """Park a commit and go on after it, or go on no more."""
+        log.error("commit.unreadable", sequence=unreadable.sequence, error=unreadable.reason)
+        if self._park is None:
+            self.stopped = f"stopped before commit {unreadable.sequence}: {unreadable.reason}"
+            self._move(self.sequence)
+            return
+        parked = await self._park(unreadable)
+        work = functools.partial(self._database.pass_by, parked, log=log_name)
+        await self._on(self._writer, work)
+        self._move(parked.sequence)
+
+    def _end_threads(self) -> None:
+        self._preparer.shutdown()
+        self._writer.shutdown()
 
     async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(thread, work)

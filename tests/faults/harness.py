@@ -17,7 +17,7 @@ from openai import AsyncOpenAI
 from schemas import subjects
 from services.conversation.decide import visible
 from services.journal.deltas import Deltas
-from services.projector.database import FILE
+from services.projector.files import CURRENT
 from services.projector.digest import digest
 from tests.faults import asking
 from tests.faults.asking import QueueDoor, read_delta
@@ -274,8 +274,8 @@ def _views(system: System) -> list[Violation]:
     until(lambda: anew.lines("batch.projected", sequence=last), wait_s=60)
     assert anew.end() == 0
     running.stop()
-    shutil.copy(running.data / FILE, fresh / "kept.duckdb")
-    kept, made = (_digest(fresh / name) for name in ("kept.duckdb", FILE))
+    shutil.copy(running.data / CURRENT, fresh / "kept.duckdb")
+    kept, made = (_digest(fresh / name) for name in ("kept.duckdb", CURRENT))
     differ = sorted(name for name in made if made.get(name) != kept.get(name))
     return [Violation("views as rebuilt", ", ".join(differ), "tables differ")] if differ else []
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 from nats.js import JetStreamContext
@@ -16,6 +17,8 @@ from services.conversation.state import NEW, Conversation, evolve
 from services.projector.database import Database
 from services.projector.digest import digest
 from services.projector.facts import Message
+from services.projector.files import CURRENT, Files
+from services.projector.settings import ProjectorSettings
 from tests.builders import (
     AT,
     call,
@@ -85,6 +88,16 @@ class Log:
         ]
         sequences = [(await ack).seq for ack in acks]
         assert sequences == list(range(start + 1, len(self.messages) + 1))
+
+
+def opened(directory: Path) -> Database:
+    """The views that answer in a directory, or new ones."""
+    files = Files(directory)
+    path = files.named(CURRENT)
+    database = Database(path or files.fresh(), ProjectorSettings(data_dir=str(directory)))
+    if path is None:
+        files.point(CURRENT, database.path)
+    return database
 
 
 def applied(database: Database, messages: Sequence[Message], *, size: int = 10_000) -> None:

@@ -8,22 +8,22 @@ from nats.aio.client import Client
 from schemas import subjects
 from services.journal import streams
 from services.projector.database import Database
-from services.projector.settings import ProjectorSettings
+from tests.projector.builders import opened as open_in
 from tests.projector.serving import Server
 
 
 @pytest.fixture
 def open_database(tmp_path: Path) -> Iterator[Callable[[str], Database]]:
     """Opens the views in a folder of that name; all are closed after the test."""
-    opened: list[Database] = []
+    kept: list[Database] = []
 
     def open_one(name: str = "views") -> Database:
-        database = Database(ProjectorSettings(data_dir=str(tmp_path / name)))
-        opened.append(database)
+        database = open_in(tmp_path / name)
+        kept.append(database)
         return database
 
     yield open_one
-    for database in opened:
+    for database in kept:
         database.close()
 
 

@@ -19,7 +19,7 @@ from schemas import subjects
 from schemas.queries import Health, Sql, SqlAnswer
 from services import settings
 from services.projector import app
-from services.projector.projection import Projection
+from services.projector.generations import Generations
 from services.projector.settings import ProjectorSettings
 
 BINARIES = Path(sys.executable).parent
@@ -94,12 +94,12 @@ def settings_for(server: Server, directory: Path) -> ProjectorSettings:
 
 
 @asynccontextmanager
-async def projecting(used: ProjectorSettings) -> AsyncIterator[Projection]:
+async def projecting(used: ProjectorSettings) -> AsyncIterator[Generations]:
     """The projector, in this process."""
-    async with app.opened(used) as projection:
-        running = asyncio.create_task(projection.run())
+    async with app.opened(used) as views:
+        running = asyncio.create_task(views.run())
         try:
-            yield projection
+            yield views
         finally:
             running.cancel()
             with suppress(asyncio.CancelledError):

@@ -1,6 +1,5 @@
 import random
 from collections.abc import Sequence
-from pathlib import Path
 
 import duckdb
 import pytest
@@ -11,13 +10,10 @@ from schemas import envelope
 from services.conversation.history import Turn
 from services.conversation.state import Conversation
 from services.projector.database import (
-    FILE,
     CheckpointMoved,
     CommitUnreadable,
     Database,
-    ViewsInUse,
 )
-from services.projector.settings import ProjectorSettings
 from tests.builders import added, completed, created, message, requested, said
 from tests.projector.builders import (
     KINDS,
@@ -26,10 +22,10 @@ from tests.projector.builders import (
     Log,
     applied,
     contents,
+    opened,
     played,
     rows,
 )
-from tests.projector.serving import held
 
 ACTIONS = st.lists(
     st.builds(Action, st.integers(0, 2), st.integers(0, KINDS - 1), st.integers(0, 5)),
@@ -39,10 +35,6 @@ ACTIONS = st.lists(
 HISTORIES = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-
-
-def opened(directory: Path) -> Database:
-    return Database(ProjectorSettings(data_dir=str(directory)))
 
 
 def story() -> Log:
@@ -259,36 +251,6 @@ def test_an_event_that_cannot_be_projected_stops_too(open_database, change):
         applied(database, log.messages)
     assert caught.value.sequence == 3
     assert database.sequence == 2
-
-
-def test_a_file_of_another_version_is_built_again(tmp_path):
-    database = opened(tmp_path)
-    applied(database, story().messages)
-    cursor = database.cursor()
-    cursor.execute("UPDATE projection SET versions = '{}'")
-    cursor.close()
-    database.close()
-
-    database = opened(tmp_path)
-    assert database.sequence == 0
-    assert rows(database, "FROM items") == []
-    database.close()
-
-
-def test_a_damaged_file_is_built_again(tmp_path):
-    (tmp_path / FILE).write_bytes(b"\0" * 4096)
-    database = opened(tmp_path)
-    assert database.sequence == 0
-    database.close()
-
-
-def test_a_file_in_use_by_another_process_is_left_alone(tmp_path):
-    opened(tmp_path).close()
-    with (
-        held(f"import duckdb; c = duckdb.connect({str(tmp_path / FILE)!r})"),
-        pytest.raises(ViewsInUse),
-    ):
-        opened(tmp_path)
 
 
 def test_no_one_else_can_change_what_the_file_may_do(open_database):

@@ -11,12 +11,11 @@ from schemas import events as e
 from schemas import subjects
 from services.journal import connect, streams
 from services.projector import follow
-from services.projector.database import Database
 from services.projector.follow import Follower, LogReplaced
 from services.projector.log_client import LogClient
 from services.projector.settings import ProjectorSettings
 from tests.builders import added, created, message
-from tests.projector.builders import Log, applied, contents, played
+from tests.projector.builders import Log, applied, contents, opened, played
 from tests.projector.serving import (
     WAIT_S,
     Server,
@@ -47,7 +46,7 @@ def chatter(commits: int, *, start: Log | None = None) -> Log:
 
 def fresh(directory, log: Log) -> dict[str, str]:
     """What the views of ``log`` must hold."""
-    database = Database(ProjectorSettings(data_dir=str(directory)))
+    database = opened(directory)
     applied(database, log.messages)
     try:
         return contents(database)
@@ -56,7 +55,7 @@ def fresh(directory, log: Log) -> dict[str, str]:
 
 
 def kept(directory) -> dict[str, str]:
-    database = Database(ProjectorSettings(data_dir=str(directory)))
+    database = opened(directory)
     try:
         return contents(database)
     finally:
@@ -273,32 +272,13 @@ async def _projected(nats_server: Server, directory, log: Log, cut: float) -> No
     assert kept(directory / "views") == fresh(directory / "fresh", log)
 
 
-async def test_an_unreadable_commit_stops_progress_and_health_but_not_answers(
-    nats_server, client, tmp_path, capfd
-):
-    log = chatter(3)
-    log.store(b"{}", {})
-    log.commit("c0", e.ConversationDeleted())
-    await log.publish(client.jetstream())
-    async with projecting(settings_for(nats_server, tmp_path)):
-        health = await until_health(client, lambda health: "stopped" in health.detail)
-        assert (health.ok, health.sequence) == (False, 3)
-        assert health.detail == "stopped before commit 4: ValidationError"
-        answer = await client.request(
-            subjects.ask("sql"), b'{"statement":"SELECT count(*) FROM conversations"}', timeout=5
-        )
-        assert b'"rows":[[3]]' in answer.data
-    assert "projection.stopped" in "".join(capfd.readouterr())
-
-
 async def test_the_projector_says_when_it_cannot_reach_the_log(tmp_path):
     server = Server(tmp_path)
     server.start()
-    async with projecting(settings_for(server, tmp_path / "views")) as projection:
+    async with projecting(settings_for(server, tmp_path / "views")) as views:
         client = await nats.connect(server.url, allow_reconnect=False, error_cb=_quiet)
         await until_health(client, lambda health: health.ok)
         server.stop()
-        await eventually(lambda: not projection.health().ok)
-        assert projection.health().detail == "the log cannot be reached"
+        await eventually(lambda: views.hindrance() == "the log cannot be reached")
         with suppress(nats.errors.Error):
             await client.close()

@@ -11,7 +11,7 @@ from nats.aio.client import Client
 
 from schemas import subjects
 from services.journal import streams
-from services.projector.database import FILE
+from services.projector.files import CURRENT
 from tests.builders import added, completed, created, message, requested, said
 from tests.projector.builders import Log
 from tests.projector.serving import (
@@ -74,7 +74,7 @@ async def test_it_stops_in_time_while_a_statement_runs(nats_server, client, tmp_
         await asyncio.to_thread(started.wait, 4.0)
         asked.cancel()
     assert started.returncode == 0, words.read_text()
-    assert not (tmp_path / "views" / f"{FILE}.wal").exists()
+    assert not (tmp_path / "views" / f"{CURRENT}.wal").exists()
 
 
 def test_it_stops_while_there_is_no_server(tmp_path):

@@ -6,16 +6,15 @@ import pytest
 from schemas.queries import SqlAnswer
 from services.projector import query
 from services.projector.database import Database
-from services.projector.settings import ProjectorSettings
 from tests.builders import added, created, message
-from tests.projector.builders import Log, applied
+from tests.projector.builders import Log, applied, opened
 
 
 @pytest.fixture(scope="module")
 def views(tmp_path_factory):
     log = Log()
     log.commit("c1", created(topic="tea"), added(message("m1"), message("m2")))
-    database = Database(ProjectorSettings(data_dir=str(tmp_path_factory.mktemp("views"))))
+    database = opened(tmp_path_factory.mktemp("views"))
     applied(database, log.messages)
     yield database
     database.close()

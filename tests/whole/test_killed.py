@@ -14,7 +14,7 @@ import openai
 import pytest
 from openai import OpenAI
 
-from services.projector.database import FILE
+from services.projector.files import CURRENT
 from services.projector.digest import digest
 from tests.whole.running import MODEL, Running, folded, listed, message, texts, until
 
@@ -207,16 +207,16 @@ def test_the_views_catch_up_and_equal_those_made_anew(wounded: Running, tmp_path
     until(lambda: anew.lines("batch.projected", sequence=last))
     assert anew.end() == 0
     assert wounded.stop() == 0
-    shutil.copy(wounded.data / FILE, tmp_path / "old.duckdb")
+    shutil.copy(wounded.data / CURRENT, tmp_path / "old.duckdb")
 
-    old_digest, new_digest = (_digest(tmp_path / name) for name in ("old.duckdb", FILE))
+    old_digest, new_digest = (_digest(tmp_path / name) for name in ("old.duckdb", CURRENT))
 
     assert old_digest == new_digest
     assert old_digest["sequence"] == str(last)
     assert {"conversations", "items", "turns_ended", "turns_running"} <= old_digest.keys()
     assert len(on_line) > len(WORK)
 
-    (wounded.data / FILE).unlink()
+    (wounded.data / CURRENT).unlink()
     wounded.start()
     commits = wounded.all_commits()
     assert sum(map(len, commits.values())) == last
@@ -226,7 +226,7 @@ def test_the_views_catch_up_and_equal_those_made_anew(wounded: Running, tmp_path
         assert in_views == hashlib.md5(from_log).hexdigest()
     assert wounded.sql("SELECT max(sequence) FROM conversations") == [(last,)]
     assert wounded.stop() == 0
-    assert _digest(wounded.data / FILE) == new_digest
+    assert _digest(wounded.data / CURRENT) == new_digest
 
 
 def _digest(path: Path) -> dict[str, str]:

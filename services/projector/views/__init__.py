@@ -6,6 +6,7 @@ from services.projector.views import (
     conversations,
     events,
     items,
+    parked,
     token_usage,
     tool_calls,
     turns,
@@ -19,5 +20,6 @@ VIEWS: tuple[View, ...] = (
     tool_calls,
     compactions,
     events,
+    parked,
 )
 """The whole registry, each after those it reads: what is not here is not built."""
