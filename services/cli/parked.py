@@ -50,7 +50,8 @@ def parked() -> None:
     """Look at messages that failed for good, try them again, or throw them away.
 
     A turn request is parked when it could not be read, or was tried too often; its turn has ended
-    as failed by then.
+    as failed by then. A commit of the log is parked when the views cannot hold it: it stays in the
+    log, and is in the views once a release that can read it has built them again.
     """
 
 
@@ -126,6 +127,8 @@ def again(message: ParkedMessage) -> tuple[bytes, str | None]:
 
 async def _replay(client: Client, sequence: int) -> str:
     message = await _get(client, sequence)
+    if message.stream == subjects.CONVERSATIONS:
+        return "is in the log already: `turnlog replay --live` builds the views again"
     payload, response_id = again(message)
     # Sent twice, if we die before it is removed, it is stored once.
     headers = {MESSAGE_ID: f"replayed-{sequence}-{message.at.isoformat()}"}

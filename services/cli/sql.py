@@ -32,14 +32,14 @@ class ProjectorUnavailable(click.ClickException):
     epilog="""\b
 Examples:
   turnlog sql 'SELECT count(*) FROM turns'
-  turnlog sql 'DESCRIBE items'
+  turnlog sql --schema
   turnlog sql "SELECT model, sum(total_tokens) AS tokens FROM token_usage GROUP BY ALL"
   turnlog sql "FROM turns WHERE status = 'failed' ORDER BY ended_at DESC LIMIT 10"
   turnlog sql --format csv 'FROM conversations' > conversations.csv
   turnlog sql --format jsonl - < report.sql | jq .model
 """
 )
-@click.argument("statement")
+@click.argument("statement", required=False)
 @click.option(
     "--format",
     "form",
@@ -50,17 +50,32 @@ Examples:
 )
 @click.option("--rows-max", default=10_000, show_default=True, help="Most rows to fetch.")
 @click.option("--time-s-max", default=30.0, show_default=True, help="Seconds it may run.")
+@click.option("--as-is", is_flag=True, help="Answer at once, from what the views have by now.")
+@click.option("--schema", is_flag=True, help="Print what the tables and their columns hold.")
 @options.running_nats_url
 @options.data_dir
-def sql(statement: str, *, form: str, rows_max: int, time_s_max: float) -> None:
+def sql(
+    statement: str | None,
+    *,
+    form: str,
+    rows_max: int,
+    time_s_max: float,
+    as_is: bool,
+    schema: bool,
+) -> None:
     """Ask the views one read-only STATEMENT (DuckDB SQL); - reads it from standard input.
 
-    Tables: conversations, items, turns, token_usage. The answer has everything that was in the log
-    when it was asked.
+    Tables: conversations, items, turns, token_usage, tool_calls, compactions, events, parked. The
+    answer has everything that was in the log when it was asked.
     """
+    if schema == (statement is not None):
+        raise click.UsageError("give a statement, or --schema")
+    if statement is None:
+        _print_schema()
+        return
     text = sys.stdin.read() if statement == "-" else statement
     question = Sql(statement=text, rows_max=rows_max, time_s_max=time_s_max)
-    answer = asyncio.run(ask(address.nats_url(), question))
+    answer = asyncio.run(ask(address.nats_url(), question, as_is=as_is))
     if answer.error is not None:
         raise StatementFailed(answer.error)
     write(answer, form)
@@ -68,13 +83,25 @@ def sql(statement: str, *, form: str, rows_max: int, time_s_max: float) -> None:
         click.echo(f"only the first {len(answer.rows)} rows are shown", err=True)
 
 
-async def ask(nats_url: str, question: Sql) -> SqlAnswer:
-    """The answer to ``question`` that knows everything written before it was asked."""
+def _print_schema() -> None:
+    # DuckDB and Arrow take half a second to import: not for every statement.
+    from services.projector import view  # noqa: PLC0415
+    from services.projector.views import VIEWS  # noqa: PLC0415
+
+    made = (view.statements(each)[view.TABLES].strip() for each in VIEWS)
+    click.echo("\n\n".join(made))
+
+
+async def ask(nats_url: str, question: Sql, *, as_is: bool = False) -> SqlAnswer:
+    """The answer to ``question`` that knows everything written before it was asked.
+
+    ``as_is``: that knows what it knows.
+    """
     asked = False
     try:
         async with connected(nats_url, name="turnlog sql") as client:
             asked = True
-            return await _ask(client, question)
+            return await _ask(client, question, as_is=as_is)
     except nats.js.errors.NotFoundError as error:
         raise ProjectorUnavailable("the server has no log of Turnlog's") from error
     except nats.errors.NoRespondersError as error:
@@ -86,9 +113,10 @@ async def ask(nats_url: str, question: Sql) -> SqlAnswer:
         raise ProjectorUnavailable(f"no Turnlog answers at {where}") from error
 
 
-async def _ask(client: Client, question: Sql) -> SqlAnswer:
-    info = await client.jetstream().stream_info(subjects.CONVERSATIONS)
-    question = msgspec.structs.replace(question, sequence=info.state.last_seq)
+async def _ask(client: Client, question: Sql, *, as_is: bool) -> SqlAnswer:
+    if not as_is:
+        info = await client.jetstream().stream_info(subjects.CONVERSATIONS)
+        question = msgspec.structs.replace(question, sequence=info.state.last_seq)
     answer = await client.request(
         subjects.ask("sql"),
         msgspec.json.encode(question),

@@ -253,8 +253,11 @@ def _connect(path: Path, settings: ProjectorSettings) -> duckdb.DuckDBPyConnecti
             "python_enable_replacements": "false",
         },
     )
-    connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    connection.execute("SET lock_configuration = true")
+    (locked,) = connection.execute("SELECT current_setting('lock_configuration')").fetchone() or ()
+    if not locked:
+        # Statements that still run on a file it was closed for keep it open, and as it was.
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        connection.execute("SET lock_configuration = true")
     return connection
 
 

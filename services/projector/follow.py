@@ -100,9 +100,12 @@ class Follower:
 
     async def stop(self) -> None:
         """Follow no more."""
-        self._task.cancel()
-        with suppress(asyncio.CancelledError, LogReplaced):
-            await self._task
+        # More than once: a request that is answered at that moment swallows it (Python 3.11).
+        while not self._task.done():
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=RETRY_S)
+        if not self._task.cancelled():
+            self._task.exception()
 
     async def batch(self) -> list[Message]:
         """What has come since the last call, at least one message, or none when `passed` has moved.

@@ -35,6 +35,7 @@ class Generations:
         """The one that answers."""
         self.next: Generation | None = None
         """The one that is built, if there is one."""
+        self._building = False
         self._over: asyncio.Future[None]
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -104,12 +105,20 @@ class Generations:
 
     async def rebuild(self, asked: Rebuild, tell: Tell) -> Rebuilding:
         """Replace the views that answer as was asked for; what it came to."""
-        if self.next is not None:
+        if self._building or self.next is not None:
             return Rebuilding(done=True, error="the views are being built already")
+        self._building = True
         try:
-            views = await asyncio.to_thread(self._previous if asked.rollback else self._made)
+            return await self._rebuild(asked, tell)
         except (ViewsDiffer, ViewsUnusable) as error:
             return Rebuilding(done=True, error=str(error))
+        finally:
+            self._building = False
+
+    async def _rebuild(self, asked: Rebuild, tell: Tell) -> Rebuilding:
+        if asked.rollback:
+            await asyncio.gather(*self._closing)
+        views = await asyncio.to_thread(self._previous if asked.rollback else self._made)
         # What answers goes on whatever comes; what is built must have everything.
         self.next = Generation(views, self._settings, parking=asked.rollback)
         try:
@@ -141,14 +150,9 @@ class Generations:
         self.current, self.next = successor, None
         former.retire()
         self._watch(successor)
-        closing = asyncio.create_task(self._close_former(former))
+        closing = asyncio.create_task(_close(former, self._files.unfinished()))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
-
-    async def _close_former(self, former: Generation) -> None:
-        await former.close()
-        for path in self._files.unfinished():
-            await asyncio.to_thread(remove, path)
 
     async def _give_up(self, asked: Rebuild) -> None:
         abandoned, self.next = self.next, None
@@ -227,6 +231,12 @@ class Generations:
     def _clear(self) -> None:
         for path in self._files.unfinished():
             remove(path)
+
+
+async def _close(former: Generation, older: list[Path]) -> None:
+    await former.close()
+    for path in older:
+        await asyncio.to_thread(remove, path)
 
 
 async def _unheard(_told: Rebuilding) -> None:

@@ -1,10 +1,12 @@
 """Brings views to where those are that answer, and says whether both hold the same."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import msgspec
 
-from schemas.queries import Rebuild, Rebuilding
+from schemas.queries import DigestAnswer, Rebuild, Rebuilding
 from services.projector.database import Database
 from services.projector.generation import Generation, digested
 
@@ -89,9 +91,8 @@ class Replacement:
             (sequence,) = snapshot.execute("SELECT sequence FROM projection").fetchone() or (0,)
             self._projection.end_at(sequence)
             await self._follow_to(lambda: sequence)
-            await self._tell(self.said(comparing=True))
-            new = await digested(await self._successor.snapshot())
-            old = await digested(snapshot)
+            new = await self._telling(digested(await self._successor.snapshot()))
+            old = await self._telling(digested(snapshot))
         finally:
             snapshot.close()
         if new.sequence != old.sequence:
@@ -99,6 +100,16 @@ class Replacement:
         self._compared = old.sequence
         names = sorted(new.tables.keys() | old.tables.keys())
         self._differ = tuple(name for name in names if new.tables.get(name) != old.tables.get(name))
+
+    async def _telling(self, work: Coroutine[Any, Any, DigestAnswer]) -> DigestAnswer:
+        task = asyncio.create_task(work)
+        try:
+            while not task.done():
+                await self._tell(self.said(comparing=True))
+                await asyncio.wait({task}, timeout=TELL_S)
+            return task.result()
+        finally:
+            task.cancel()
 
     async def _follow_to(self, end: Callable[[], int]) -> None:
         """Until the new views stand at ``end``, which may move, or behind it."""

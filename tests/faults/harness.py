@@ -17,8 +17,8 @@ from openai import AsyncOpenAI
 from schemas import subjects
 from services.conversation.decide import visible
 from services.journal.deltas import Deltas
-from services.projector.files import CURRENT
 from services.projector.digest import digest
+from services.projector.files import CURRENT
 from tests.faults import asking
 from tests.faults.asking import QueueDoor, read_delta
 from tests.faults.audit import Violation, audit, repeats

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas import events as e
 from schemas import subjects
 from services.journal import connect, streams
 from services.projector import follow

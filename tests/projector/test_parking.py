@@ -7,6 +7,7 @@ import pytest
 from schemas import envelope, subjects
 from schemas import events as e
 from services.journal.parked import Parked
+from services.projector.database import ParkedCommit
 from services.projector.facts import Message
 from tests.builders import added, completed, created, message, requested, said
 from tests.projector.builders import Log, contents, opened, rows
@@ -118,7 +119,6 @@ def test_events_after_one_that_was_passed_by_are_projected(open_database, size):
     assert envelope.decode(log.messages[1].payload)
     database = open_database()
     database.apply(log.messages[:1], log="a log")
-    from services.projector.database import ParkedCommit
 
     parked = ParkedCommit(sequence=2, project="default", conversation_id="c1", error="no")
     database.pass_by(parked, log="a log")

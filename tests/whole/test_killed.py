@@ -14,8 +14,8 @@ import openai
 import pytest
 from openai import OpenAI
 
-from services.projector.files import CURRENT
 from services.projector.digest import digest
+from services.projector.files import CURRENT
 from tests.whole.running import MODEL, Running, folded, listed, message, texts, until
 
 LOAD_ACKS = 300
