@@ -14,7 +14,17 @@ from schemas.claims import Claim
 from schemas.envelope import Commit
 from schemas.http import websocket
 from schemas.http.errors import ErrorBody
-from schemas.queries import Compact, CompactAnswer, Health, Sql, SqlAnswer
+from schemas.queries import (
+    Compact,
+    CompactAnswer,
+    Digest,
+    DigestAnswer,
+    Health,
+    Rebuild,
+    Rebuilding,
+    Sql,
+    SqlAnswer,
+)
 from schemas.repeats import Mark
 from schemas.shapes import Shape
 from schemas.turn_requests import Context, TurnRequest
@@ -314,6 +324,26 @@ CHANNELS: dict[str, Channel] = {
         queue=subjects.PROJECTOR,
         messages=(Message(name="sql", says="A statement.", payload=Sql),),
         reply=Message(name="sql_answer", says="Its rows.", payload=SqlAnswer),
+    ),
+    "ask_digest": Channel(
+        address=subjects.ask("digest"),
+        says="Asks for what two databases of views can be compared by.",
+        does="receive",
+        queue=subjects.PROJECTOR,
+        messages=(Message(name="digest", says="At which sequence.", payload=Digest),),
+        reply=Message(name="digest_answer", says="Hashes of tables.", payload=DigestAnswer),
+    ),
+    "ask_rebuild": Channel(
+        address=subjects.ask("rebuild"),
+        says="Asks for the views to be built again, beside those that answer.",
+        does="receive",
+        queue=subjects.PROJECTOR,
+        messages=(Message(name="rebuild", says="What may replace them.", payload=Rebuild),),
+        reply=Message(
+            name="rebuilding",
+            says="How far it is, again and again; the last one is `done`.",
+            payload=Rebuilding,
+        ),
     ),
     "ask_compact": Channel(
         address=subjects.ask("compact"),

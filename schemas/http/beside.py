@@ -14,6 +14,9 @@ OVERLAP_HEADER = "Turnlog-Overlap"
 KEY_HEADER = "Idempotency-Key"
 """Names a request, so that it can be sent again without being done again."""
 
+AFTER_HEADER = "Turnlog-After-Sequence"
+"""A sequence of the log that an answer must stand at, or behind."""
+
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     """A value beside the body; ``place`` is ``path``, ``query`` or ``header``."""
@@ -78,6 +81,13 @@ KEY = Parameter(
     "409 `idempotency_key_reused`. A request that was refused before it was done is asked anew. "
     "It means nothing to a turn of which nothing is stored.",
     shape=shapes.text(pattern=claims.KEY_PATTERN),
+)
+AFTER = Parameter(
+    name=AFTER_HEADER,
+    place="header",
+    says="A sequence of the log, as in the `Turnlog-Sequence` of an earlier answer: this one knows "
+    "it, and all before it. If the log does not come to it in five seconds, 503 says so.",
+    shape=shapes.integer(least=0),
 )
 REPLAY = (
     Parameter(

@@ -16,7 +16,17 @@ import schemas
 from schemas import asyncapi, openapi
 from schemas.envelope import Commit, Outline
 from schemas.events import CLASSES
-from schemas.queries import Compact, CompactAnswer, Health, Sql, SqlAnswer
+from schemas.queries import (
+    Compact,
+    CompactAnswer,
+    Digest,
+    DigestAnswer,
+    Health,
+    Rebuild,
+    Rebuilding,
+    Sql,
+    SqlAnswer,
+)
 from schemas.shapes import Shape
 from schemas.turn_requests import TurnRequest
 from schemas.upcasters import CURRENT
@@ -65,6 +75,8 @@ def generated() -> dict[str, str]:
     }
     kinds |= {"commit.json": Commit, "outline.json": Outline, "turn_request.json": TurnRequest}
     kinds |= {"ask/health.json": Health, "ask/sql.json": Sql, "ask/sql_answer.json": SqlAnswer}
+    kinds |= {"ask/digest.json": Digest, "ask/digest_answer.json": DigestAnswer}
+    kinds |= {"ask/rebuild.json": Rebuild, "ask/rebuilding.json": Rebuilding}
     kinds |= {"ask/compact.json": Compact, "ask/compact_answer.json": CompactAnswer}
     turnlog = version("turnlog")
     return {

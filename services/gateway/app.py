@@ -22,6 +22,7 @@ from services import faults, ids, telemetry
 from services.audit.fork import Forks
 from services.audit.history import Histories
 from services.gateway import answers
+from services.gateway.after import AfterSequence
 from services.gateway.body_reader import BodyReader
 from services.gateway.catalogue import ModelEndpoints
 from services.gateway.compact import CompactEndpoint
@@ -114,13 +115,14 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
     responses = ResponseEndpoints(conversations, turns, reader, repeated, waiting, settings)
     sockets = WebSocketEndpoint(turns, reader, settings)
     compact = CompactEndpoint(client, settings, reader)
+    after = AfterSequence(client)
     routes = [
         Route("/v1/responses", reader.bounded(responses.create), methods=["POST"]),
         WebSocketRoute("/v1/responses", sockets.connect),
         Route("/v1/responses/input_tokens", reader.bounded(count_tokens), methods=["POST"]),
         Route("/v1/responses/compact", reader.bounded(compact.create), methods=["POST"]),
-        *_on_a_response(responses),
-        *_on_conversations(crud, reader),
+        *_on_a_response(responses, after),
+        *_on_conversations(crud, reader, after),
         *_on_histories(client, conversations),
         Route("/v1/models", models.list, methods=["GET"]),
         # Names of models may hold slashes.
@@ -153,26 +155,28 @@ def _gateway(routes: list[BaseRoute], turns: Turns, sockets: WebSocketEndpoint) 
     return Gateway(app=RequestLog(unanswered), leave=sockets.leave, stop=stop)
 
 
-def _on_a_response(responses: ResponseEndpoints) -> list[Route]:
+def _on_a_response(responses: ResponseEndpoints, after: AfterSequence) -> list[Route]:
     one = "/v1/responses/{response_id}"
     return [
-        Route(one, responses.retrieve, methods=["GET"]),
+        Route(one, after.awaited(responses.retrieve), methods=["GET"]),
         Route(one, responses.delete, methods=["DELETE"]),
         Route(one + "/cancel", responses.cancel, methods=["POST"]),
-        Route(one + "/input_items", responses.list_input_items, methods=["GET"]),
+        Route(one + "/input_items", after.awaited(responses.list_input_items), methods=["GET"]),
     ]
 
 
-def _on_conversations(crud: ConversationEndpoints, reader: BodyReader) -> list[Route]:
+def _on_conversations(
+    crud: ConversationEndpoints, reader: BodyReader, after: AfterSequence
+) -> list[Route]:
     one, items = "/v1/conversations/{conversation_id}", "/v1/conversations/{conversation_id}/items"
     return [
         Route("/v1/conversations", reader.bounded(crud.create), methods=["POST"]),
-        Route(one, crud.retrieve, methods=["GET"]),
+        Route(one, after.awaited(crud.retrieve), methods=["GET"]),
         Route(one, reader.bounded(crud.update), methods=["POST"]),
         Route(one, crud.delete, methods=["DELETE"]),
         Route(items, reader.bounded(crud.create_items), methods=["POST"]),
-        Route(items, crud.list_items, methods=["GET"]),
-        Route(items + "/{item_id}", crud.retrieve_item, methods=["GET"]),
+        Route(items, after.awaited(crud.list_items), methods=["GET"]),
+        Route(items + "/{item_id}", after.awaited(crud.retrieve_item), methods=["GET"]),
         Route(items + "/{item_id}", crud.delete_item, methods=["DELETE"]),
     ]
 

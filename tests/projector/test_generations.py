@@ -203,7 +203,8 @@ async def test_until_then_a_question_is_told_what_it_waits_for(nats_server, clie
         assert (await ask(client, COUNT, sequence=301, wait_s=WAIT_S)).sequence == 301
 
 
-async def test_who_goes_back_to_a_release_finds_its_views_again(nats_server, client, log, tmp_path):
+@pytest.mark.usefixtures("log")
+async def test_who_goes_back_to_a_release_finds_its_views_again(nats_server, client, tmp_path):
     directory = tmp_path / "views"
     async with projecting(settings_for(nats_server, directory)):
         await until_health(client, lambda health: health.sequence == 300)
