@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import click
 import msgspec
 import nats.errors
 import nats.js.errors
+import structlog
 import uvloop
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -116,6 +118,8 @@ async def _into(url: str, path: Path) -> None:
     from services.projector.replay import ReplayStopped, replaying  # noqa: PLC0415
     from services.projector.settings import ProjectorSettings  # noqa: PLC0415
 
+    # What stops it is raised as well.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     gc.set_threshold(COLLECTED_OBJECTS)
     sys.setswitchinterval(SWITCH_S)
     settings.override({"TURNLOG_NATS_URL": url})
@@ -158,9 +162,7 @@ def _compare(own: DigestAnswer, live: DigestAnswer | None) -> None:
         for name in own.tables.keys() | live.tables.keys()
         if own.tables.get(name) != live.tables.get(name)
     ):
-        raise ReplayFailed(
-            f"the projector has something else at {live.sequence:,} {_named(differ)}"
-        )
+        raise ReplayFailed(f"the projector has other rows at {live.sequence:,} {_named(differ)}")
     else:
         click.echo(f"equal to the projector's views at {live.sequence:,}")
 
