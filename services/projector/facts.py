@@ -56,9 +56,9 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
     """One event of the log.
 
     ``at`` is in microseconds since 1970. ``position`` is the length of the line before the event,
-    ``turn`` the turn it is of, as it begins or goes on, or as its end found it. ``outline`` and
-    ``actor`` are of the whole commit, ``number`` is the event's place in it, from 0, and ``stored``
-    the event as the log has it.
+    ``turn`` the turn it is of, as it begins or goes on, or as its end found it. ``outline``,
+    ``actor`` and ``first`` are of the whole commit: whether it is its conversation's first.
+    ``number`` is the event's place in it, from 0, and ``stored`` the event as the log has it.
     """
 
     sequence: int
@@ -72,6 +72,7 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
     actor: str
     number: int
     stored: envelope.StoredEvent
+    first: bool
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -119,6 +120,7 @@ def _read_commit(
                 commit.actor,
                 number,
                 commit.events[number],
+                commit.prev is None,
             )
         )
         position += joining

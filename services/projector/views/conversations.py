@@ -1,4 +1,7 @@
-"""One row per conversation: all its changes in a batch are merged here, and applied once."""
+"""One row per conversation: all its changes in a batch are merged here, and applied once.
+
+One that begins is inserted without looking for it, which costs the same however many there are.
+"""
 
 from collections.abc import Sequence
 
@@ -11,23 +14,22 @@ from services.projector.view import BIGINT, BOOLEAN, INTEGER, TEXT, TIME, Row
 
 VERSION = 1
 
-INCOMING = {
-    "changed": pa.schema(
-        {
-            "conversation_id": TEXT,
-            "project": TEXT,
-            "created_at": TIME,
-            "updated_at": TIME,
-            "hidden": BOOLEAN,
-            "deleted_at": TIME,
-            "metadata": TEXT,
-            "items": INTEGER,
-            "turns": INTEGER,
-            "tokens": BIGINT,
-            "sequence": BIGINT,
-        }
-    )
-}
+_COLUMNS = pa.schema(
+    {
+        "conversation_id": TEXT,
+        "project": TEXT,
+        "created_at": TIME,
+        "updated_at": TIME,
+        "hidden": BOOLEAN,
+        "deleted_at": TIME,
+        "metadata": TEXT,
+        "items": INTEGER,
+        "turns": INTEGER,
+        "tokens": BIGINT,
+        "sequence": BIGINT,
+    }
+)
+INCOMING = {"added": _COLUMNS, "changed": _COLUMNS}
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -49,19 +51,25 @@ class _Changed(msgspec.Struct, gc=False):
 
 
 def changes(batch: Batch) -> dict[str, Sequence[Row]]:
-    """One row per conversation the batch is about."""
+    """One row per conversation the batch is about, apart for those that begin in it."""
     rows: dict[tuple[str, str], _Changed] = {}
+    fresh = set()
     for fact in batch.facts:
         key = (fact.project, fact.conversation_id)
         row = rows.get(key)
         if row is None:
             row = _Changed(fact.conversation_id, fact.project, fact.at, fact.at)
             rows[key] = row
+            if fact.first:
+                fresh.add(key)
         row.updated_at = fact.at
         row.tokens = fact.outline.tokens
         row.sequence = fact.sequence
         _apply(row, fact)
-    return {"changed": [msgspec.structs.astuple(row) for row in rows.values()]}
+    return {
+        "added": [msgspec.structs.astuple(row) for key, row in rows.items() if key in fresh],
+        "changed": [msgspec.structs.astuple(row) for key, row in rows.items() if key not in fresh],
+    }
 
 
 def _apply(row: _Changed, fact: Fact) -> None:

@@ -15,12 +15,20 @@ CREATE TABLE conversations (
     sequence        BIGINT     -- stream sequence of its latest commit
 );
 
+-- name: added
+
+INSERT INTO conversations (
+    conversation_id, project, hidden, created_at, updated_at, deleted_at, metadata, items, turns,
+    tokens, sequence
+)
+SELECT
+    conversation_id, project, coalesce(hidden, false), created_at, updated_at, deleted_at,
+    coalesce(metadata, '{}'), items, turns, tokens, sequence
+FROM conversations_added;
+
 -- name: changed
 
-MERGE INTO conversations USING conversations_changed AS changed
-ON conversations.conversation_id = changed.conversation_id
-    AND conversations.project = changed.project
-WHEN MATCHED THEN UPDATE SET
+UPDATE conversations SET
     hidden = coalesce(changed.hidden, conversations.hidden),
     updated_at = changed.updated_at,
     deleted_at = coalesce(changed.deleted_at, conversations.deleted_at),
@@ -29,11 +37,6 @@ WHEN MATCHED THEN UPDATE SET
     turns = conversations.turns + changed.turns,
     tokens = changed.tokens,
     sequence = changed.sequence
-WHEN NOT MATCHED THEN INSERT (
-    conversation_id, project, hidden, created_at, updated_at, deleted_at, metadata, items, turns,
-    tokens, sequence
-) VALUES (
-    changed.conversation_id, changed.project, coalesce(changed.hidden, false),
-    changed.created_at, changed.updated_at, changed.deleted_at,
-    coalesce(changed.metadata, '{}'), changed.items, changed.turns, changed.tokens, changed.sequence
-);
+FROM conversations_changed AS changed
+WHERE conversations.conversation_id = changed.conversation_id
+    AND conversations.project = changed.project;

@@ -1,7 +1,7 @@
 -- name: tables
 
 -- One row per commit that could not be projected, of a later release most likely. The other views
--- lack what it changed, in rows of its conversation only: leave those out with
+-- lack what it changed: rows of its conversation are wrong or missing, no others. Leave them out by
 -- (project, conversation_id) NOT IN (SELECT project, conversation_id FROM parked).
 CREATE TABLE parked (
     sequence        BIGINT,    -- stream sequence of the commit
