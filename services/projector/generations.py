@@ -158,6 +158,8 @@ class Generations:
         abandoned, self.next = self.next, None
         if abandoned is None:
             return
+        if self.current.projection is not None:
+            self.current.projection.end_at(None)
         abandoned.retire()
         await abandoned.close()
         if not asked.rollback:

@@ -54,7 +54,7 @@ class Replacement:
     async def prepare(self, asked: Rebuild) -> Rebuilding:
         """Return once the new ones may answer; ``done`` already if they differ and may not.
 
-        Raises `ReplacementFailed`.
+        Those that answer go no further then. Raises `ReplacementFailed`.
         """
         views = self._current.views
         if not isinstance(views, Database):
@@ -70,11 +70,7 @@ class Replacement:
         # Nothing new where questions wait, so that there is a moment when both stand at the same.
         assert self._current.projection is not None
         self._current.projection.end_at(self._current.sequence)
-        try:
-            await self._follow_to(lambda: self._current.sequence)
-        except BaseException:
-            self._current.projection.end_at(None)
-            raise
+        await self._follow_to(lambda: self._current.sequence)
         return self.said()
 
     async def _approach(self) -> None:
@@ -90,7 +86,8 @@ class Replacement:
         try:
             (sequence,) = snapshot.execute("SELECT sequence FROM projection").fetchone() or (0,)
             self._projection.end_at(sequence)
-            await self._follow_to(lambda: sequence)
+            # Less only where the log was made anew meanwhile.
+            await self._follow_to(lambda: min(sequence, self._current.sequence))
             new = await self._telling(digested(await self._successor.snapshot()))
             old = await self._telling(digested(snapshot))
         finally:
@@ -117,9 +114,7 @@ class Replacement:
             await self._look()
 
     async def _follow_to_the_end(self) -> None:
-        while not (
-            self._projection.caught_up and self._successor.sequence >= self._current.sequence
-        ):
+        while not self._projection.caught_up:
             await self._successor.reached(self._projection.log_end + 1, wait_s=TELL_S)
             await self._look()
 

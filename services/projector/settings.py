@@ -7,7 +7,7 @@ class ProjectorSettings(Settings, frozen=True, kw_only=True):
     """Where the views are kept, and how much of the machine they may take."""
 
     data_dir: str = "turnlog-data"
-    """Directory of ``views.duckdb``, which may be deleted at any time while nothing runs."""
+    """Directory of the files called ``views…``, which may be deleted while nothing runs."""
 
     batch_events_max: int = 10_000
     """Commits applied in one transaction while catching up."""
@@ -23,7 +23,8 @@ class ProjectorSettings(Settings, frozen=True, kw_only=True):
     duckdb_threads: int = 1
     """Threads of one analytic statement, next to the one it is asked on."""
     duckdb_memory_bytes_max: int = 2 * 1024 * 1024 * 1024
-    """Memory of the tables' cache and of all statements together; more is spilled to disk."""
+    """Memory of the tables' cache and of all statements together; more is spilled to disk. As much
+    again while views are built beside those that answer."""
     duckdb_checkpoint_bytes: int = 256 * 1024 * 1024
     """Size of the write-ahead log at which it is merged into the file; writing pauses for that."""
 

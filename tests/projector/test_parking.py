@@ -1,17 +1,28 @@
 """Commits that cannot be projected: parked, named, and passed by."""
 
+import asyncio
 import re
+import subprocess
+import sys
 
 import pytest
 
 from schemas import envelope, subjects
 from schemas import events as e
+from services import settings
 from services.journal.parked import Parked
 from services.projector.database import ParkedCommit
 from services.projector.facts import Message
 from tests.builders import added, completed, created, message, requested, said
 from tests.projector.builders import Log, contents, opened, rows
-from tests.projector.serving import ask, eventually, projecting, settings_for, until_health
+from tests.projector.serving import (
+    ROOT,
+    ask,
+    eventually,
+    projecting,
+    settings_for,
+    until_health,
+)
 from tests.projector.test_follow import chatter, fresh
 
 
@@ -70,6 +81,26 @@ async def test_what_cannot_be_projected_is_parked_and_the_rest_goes_on(
     ]
     said_by_it = "".join(capfd.readouterr())
     assert len(re.findall("commit.unreadable", said_by_it)) == 2
+
+
+async def test_a_parked_commit_is_never_put_into_the_log_again(nats_server, client, log, tmp_path):
+    async with projecting(settings_for(nats_server, tmp_path)):
+        await until_health(client, lambda health: health.sequence == len(log.messages))
+    newest = [each async for each in Parked(client).all()][-1]
+    command = ("-m", "services.cli", "parked", "replay", str(newest.sequence))
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, *command, "--nats-url", nats_server.url],
+        cwd=ROOT,
+        env=settings.inherited(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "is in the log already: `turnlog replay --live`" in ended.stdout
+    info = await client.jetstream().stream_info(subjects.CONVERSATIONS)
+    assert info.state.last_seq == len(log.messages)
+    assert await Parked(client).get(newest.sequence) == newest
 
 
 async def test_what_was_parked_stays_parked_when_it_starts_again(
