@@ -92,6 +92,7 @@ async def test_views_that_turn_out_to_differ_take_no_place_unless_they_may(
     database.close()
 
     async with projecting(settings_for(nats_server, directory)):
+        await until_health(client, lambda health: health.sequence == 300)
         wrong = await ask(client, COUNT)
         told = await rebuilt(client)
         assert (told[-1].switched, told[-1].differ) == (False, ("conversations", "items"))
@@ -167,6 +168,7 @@ async def test_views_of_another_release_answer_until_ours_are_there(
     await log.publish(client.jetstream(), start=300)
 
     async with projecting(settings_for(nats_server, directory)) as views:
+        await until_health(client, lambda health: health.sequence)
         # Whether or not the new ones are there by now, a question is answered.
         assert (await ask(client, COUNT)).error is None
         assert (await ask(client, "SELECT count(item_id) FROM items", sequence=310)).error is None
@@ -189,6 +191,7 @@ async def test_until_then_a_question_is_told_what_it_waits_for(nats_server, clie
     async with projecting(settings_for(nats_server, directory)) as views:
         assert views.next is not None
         views.next.projection.end_at(100)
+        await until_health(client, lambda health: health.sequence == 300)
         assert (await ask(client, "SELECT count(old_id) FROM items")).sequence == 300
         told = await ask(client, COUNT, sequence=301, wait_s=0.3)
         assert told.error == (
@@ -247,6 +250,7 @@ async def test_an_unfinished_file_is_removed(nats_server, client, log, tmp_path)
     Database(unfinished, ProjectorSettings()).close()
     async with projecting(settings_for(nats_server, tmp_path)):
         assert not unfinished.exists()
+        await until_health(client, lambda health: health.sequence)
         assert (await ask(client, COUNT)).sequence == len(log.messages)
 
 
