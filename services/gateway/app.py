@@ -123,7 +123,7 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
         Route("/v1/responses/compact", reader.bounded(compact.create), methods=["POST"]),
         *_on_a_response(responses, after),
         *_on_conversations(crud, reader, after),
-        *_on_histories(client, conversations),
+        *_on_histories(client, conversations, after),
         Route("/v1/models", models.list, methods=["GET"]),
         # Names of models may hold slashes.
         Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
@@ -181,15 +181,17 @@ def _on_conversations(
     ]
 
 
-def _on_histories(client: Client, conversations: Conversations) -> list[Route]:
+def _on_histories(
+    client: Client, conversations: Conversations, after: AfterSequence
+) -> list[Route]:
     histories = Histories(JetStreamJournal(client))
     forks = Forks(histories, conversations, bytes_max=client.max_payload)
     endpoints = HistoryEndpoints(histories, forks)
     one = "/v1/turnlog/conversations/{conversation_id}"
     return [
-        Route(one, endpoints.retrieve, methods=["GET"]),
-        Route(one + "/events", endpoints.list_events, methods=["GET"]),
-        Route(one + "/diff", endpoints.diff, methods=["GET"]),
+        Route(one, after.awaited(endpoints.retrieve), methods=["GET"]),
+        Route(one + "/events", after.awaited(endpoints.list_events), methods=["GET"]),
+        Route(one + "/diff", after.awaited(endpoints.diff), methods=["GET"]),
         Route(one + "/fork", endpoints.fork, methods=["POST"]),
     ]
 

@@ -87,7 +87,7 @@ class Log:
             for index in range(start, len(self.messages))
         ]
         sequences = [(await ack).seq for ack in acks]
-        assert sequences == list(range(start + 1, len(self.messages) + 1))
+        assert sequences == list(range(start + 1, len(self.messages) + 1)), sequences[:40]
 
 
 def opened(directory: Path) -> Database:

@@ -5,11 +5,9 @@ import nats
 import pytest
 from nats.aio.client import Client
 
-from schemas import subjects
-from services.journal import streams
 from services.projector.database import Database
 from tests.projector.builders import opened as open_in
-from tests.projector.serving import Server
+from tests.projector.serving import Server, made_anew
 
 
 @pytest.fixture
@@ -39,8 +37,6 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 async def client(nats_server: Server) -> AsyncIterator[Client]:
     """A connection to a server with an empty log."""
     connected = await nats.connect(nats_server.url)
-    await streams.declare(connected)
-    await connected.jetstream().delete_stream(subjects.CONVERSATIONS)
-    await streams.declare(connected)
+    await made_anew(connected)
     yield connected
     await connected.close()

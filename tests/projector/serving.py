@@ -18,6 +18,7 @@ from nats.aio.client import Client
 from schemas import subjects
 from schemas.queries import Health, Sql, SqlAnswer
 from services import settings
+from services.journal import streams
 from services.projector import app
 from services.projector.generations import Generations
 from services.projector.settings import ProjectorSettings
@@ -81,6 +82,20 @@ async def until_health(
                 if condition(health):
                     return health
             await asyncio.sleep(0.005)
+
+
+async def made_anew(client: Client) -> None:
+    """Let the log be a new one, without messages.
+
+    A server under load may find files of the old one, whose deletion it has acknowledged.
+    """
+    stream = client.jetstream()
+    last_sequence = 1
+    while last_sequence:
+        await streams.declare(client)
+        await stream.delete_stream(subjects.CONVERSATIONS)
+        await streams.declare(client)
+        last_sequence = (await stream.stream_info(subjects.CONVERSATIONS)).state.last_seq
 
 
 async def ask(client: Client, statement: str, **fields: object) -> SqlAnswer:

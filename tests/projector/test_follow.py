@@ -19,6 +19,7 @@ from tests.projector.serving import (
     WAIT_S,
     Server,
     eventually,
+    made_anew,
     projecting,
     settings_for,
     until_health,
@@ -208,8 +209,7 @@ async def test_a_log_made_anew_is_not_followed(client, log_client, commits):
     await taken.until(5)
     name = taken.follower.name
     await taken.follower.stop()
-    await stream.delete_stream(subjects.CONVERSATIONS)
-    await streams.declare(client)
+    await made_anew(client)
     await chatter(commits).publish(stream)
 
     again = Taken(log_client, after=5, name=name)
@@ -232,8 +232,7 @@ async def test_views_of_a_log_made_anew_are_made_anew(nats_server, client, tmp_p
     used = settings_for(nats_server, tmp_path / "views")
     async with projecting(used):
         await until_health(client, lambda health: health.sequence == 5)
-    await stream.delete_stream(subjects.CONVERSATIONS)
-    await streams.declare(client)
+    await made_anew(client)
     log = Log()
     log.commit("other", created(), added(message("m1")))
     await log.publish(stream)
@@ -257,9 +256,7 @@ def test_a_real_log_is_projected_as_if_delivered_by_hand(
 async def _projected(nats_server: Server, directory, log: Log, cut: float) -> None:
     """Project a log in two runs of the projector, written while they run."""
     client = await nats.connect(nats_server.url)
-    await streams.declare(client)
-    await client.jetstream().delete_stream(subjects.CONVERSATIONS)
-    await streams.declare(client)
+    await made_anew(client)
     everything, part = log.messages, int(len(log.messages) * cut)
     used = settings_for(nats_server, directory / "views")
     for end in (part, len(everything)):
