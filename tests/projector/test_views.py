@@ -2,6 +2,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from schemas import envelope
@@ -317,11 +318,17 @@ def test_usage_is_the_providers_own_count(log, views):
 def test_a_compaction_has_a_row_that_says_when_it_was_reverted(log, views, size):
     log.commit("c1", created(), added(message("m1"), message("m2"), message("m3")))
     log.commit("c1", compacted(compaction_item("p1"), covered=2, kept=("m1",), before=3, after=2))
-    log.commit("c1", compacted(compaction_item("p2"), covered=3, before=2, after=1))
+    second_one = compacted(compaction_item("p2"), covered=3, before=2, after=1)
+    how = {"method": "extract", "fallback": "timeout", "covered_from": 2}
+    anchors = {"anchors_found": 7, "anchors_kept": 6}
+    log.commit("c1", msgspec.structs.replace(second_one, **how, **anchors))
     applied(views, log.messages, size=size)
-    first = ("p1", "c1", "default", None, "summary", 2, 1, 3, 2, SUMMARY, at(2), None, 2)
-    second = ("p2", "c1", "default", None, "summary", 3, 0, 2, 1, SUMMARY, at(3), None, 3)
-    assert rows(views, "FROM compactions ORDER BY sequence") == [first, second]
+    first = (2, 0, 1, 3, 2, 0, 0, SUMMARY, at(2), None, 2)
+    second = (3, 2, 0, 2, 1, 7, 6, SUMMARY, at(3), None, 3)
+    assert rows(views, "FROM compactions ORDER BY sequence") == [
+        ("p1", "c1", "default", None, "summary", None, *first),
+        ("p2", "c1", "default", None, "extract", "timeout", *second),
+    ]
 
     log.commit("c1", e.CompactionReverted(item_id="p1"))
     log.commit("c2", created(), e.CompactionReverted(item_id="p2"))
