@@ -9,6 +9,7 @@ import pytest
 
 from schemas import envelope, subjects
 from schemas import events as e
+from schemas.upcasters import CURRENT, EventUnknown
 from services import settings
 from services.journal.parked import Parked
 from services.projector.database import ParkedCommit
@@ -53,14 +54,14 @@ async def log(client):
 async def test_what_cannot_be_projected_is_parked_and_the_rest_goes_on(
     nats_server, client, log, tmp_path, capfd
 ):
-    dreamt = "EventUnknown: cannot read event 'turn_dreamt' version 2: written by a later release"
+    unknown = EventUnknown("turn_dreamt", CURRENT["turn_completed"])
     async with projecting(settings_for(nats_server, tmp_path)):
         health = await until_health(client, lambda health: health.sequence == 7)
         assert (health.ok, health.parked) == (True, 2)
         assert health.detail == "2 commits could not be projected: see the view parked"
         answer = await ask(client, "FROM parked ORDER BY sequence")
         assert answer.rows == (
-            (3, "c1", "default", dreamt),
+            (3, "c1", "default", f"EventUnknown: {unknown}"),
             (6, "c3", "default", "ValidationError"),
         )
         lines = "SELECT conversation_id, position, item_id FROM items ORDER BY ALL"
