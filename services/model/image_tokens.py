@@ -6,7 +6,6 @@ patches instead, and each its own price; theirs is for their provider to say.
 """
 
 import base64
-import binascii
 import re
 import struct
 from typing import Any
@@ -56,7 +55,7 @@ def _size_of(given: Any) -> tuple[int, int] | None:
     try:
         head = base64.b64decode(text[: len(text) // 4 * 4], validate=True)
         size = _read(head)
-    except (binascii.Error, struct.error, IndexError):
+    except (ValueError, struct.error, IndexError):
         return None
     return size if size and min(size) > 0 else None
 

@@ -80,6 +80,7 @@ def test_the_size_of_an_image_is_read_from_its_head(written, size):
         url(jpeg(512, 512)[:100]),
         url(b"\xff\xd8\xff"),
         "",
+        "ÄÄÄÄ",
         None,
         7,
     ],

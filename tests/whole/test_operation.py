@@ -114,7 +114,7 @@ def test_models_are_those_of_the_upstream(shared: Running):
         with pytest.raises(NotFoundError) as unknown:
             client.models.retrieve("no/such")
 
-    assert found == ["simulator", "simulator-reasoning"]
+    assert found == ["simulator", "simulator-reasoning", "simulator-forgetful"]
     assert unknown.value.body == {
         "message": "The model 'no/such' does not exist.",
         "type": "invalid_request_error",

@@ -371,7 +371,8 @@ def test_a_chain_is_made_smaller_whether_it_is_stored_or_not(
 ):
     managed = [{"type": "compaction", "compact_threshold": 1000}]
     mark = f"smaller {store}"
-    first = wire.response(f"{mark} one [[words 1200]]", store=store)
+    asked = f"{mark} one [[words 1200]]"
+    first = wire.response(asked, store=store)
     follow = {"store": store, "previous_response_id": first["id"]}
     second = wire.response(f"{mark} two", context_management=managed, **follow)
     follow["previous_response_id"] = second["id"]
@@ -380,7 +381,8 @@ def test_a_chain_is_made_smaller_whether_it_is_stored_or_not(
     assert [item["type"] for item in second["output"]] == ["compaction", "message"]
     summary, *rest = windows(shared, f"{mark} three")[-1]
     assert summary.startswith(SUMMARY_INTRODUCTION)
-    assert rest == [f"{mark} two", said(second), f"{mark} three"]
+    # What the user has said stays as it is beside the summary.
+    assert rest == [asked, f"{mark} two", said(second), f"{mark} three"]
 
 
 @pytest.mark.parametrize("store", [True, False])
