@@ -21,11 +21,18 @@ class Extractive:
         self._counter = counter
 
     async def draft(self, covered: Covered) -> Draft:
-        """As the protocol says; a summary that only an upstream can read cannot be told."""
-        opened = await self._opener.readable(covered.items)
-        if any(item.type == "compaction" and item.id not in opened for item in covered.items):
+        """As the protocol says.
+
+        Where only an upstream can read a summary, what it stands for is told in its place; if that
+        is not known here, nothing is.
+        """
+        for items in filter(None, (covered.items, covered.sources)):
+            opened = await self._opener.readable(items)
+            if all(item.type != "compaction" or item.id in opened for item in items):
+                break
+        else:
             raise NotCovered("sealed_elsewhere")
-        told = passages(covered.items, summaries=opened)
+        told = passages(items, summaries=opened)
         # Long windows take a while, and others are waiting.
         text = await asyncio.to_thread(
             lambda: extract(

@@ -22,6 +22,8 @@ log = structlog.get_logger()
 TIMED_OUT = "timed_out"
 REFUSED = "model_refused"
 UNAVAILABLE = "model_unavailable"
+NO_MODEL = "no_model"
+"""No model has been asked anything yet, and no setting names one."""
 
 
 class Summariser:
@@ -52,11 +54,6 @@ class Summariser:
     def opener(self) -> Opener:
         """Reads summaries that were made before."""
         return self._opener
-
-    @property
-    def asks_model(self) -> bool:
-        """Whether a model has to be named."""
-        return self._method.name != self._fallback.name
 
     @property
     def seals_elsewhere(self) -> bool:
@@ -102,6 +99,8 @@ class Summariser:
         return msgspec.structs.replace(instead, fallback=made.fallback, usage=made.usage)
 
     async def _by_method(self, method: Method, covered: Covered) -> Summary:
+        if not covered.model_name and method.name != self._fallback.name:
+            return Summary(fallback=NO_MODEL)
         async with asyncio.timeout(self._wait_s):
             draft = await method.draft(covered)
         if not draft.sealed:

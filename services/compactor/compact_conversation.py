@@ -15,6 +15,7 @@ from services.conversation.compaction import Plan, plan, size
 from services.conversation.history import item_of
 from services.conversation.refusals import CompactionSuperseded
 from services.conversation.state import Conversation
+from services.conversation.visible import visible
 from services.journal.conversations import Conversations
 from services.sealing import Sealer
 
@@ -87,12 +88,13 @@ class ConversationCompactor:
     async def _compact(self, project: str, conversation_id: str) -> Compacted:
         loaded = await self._conversations.load(project, conversation_id)
         state = loaded.state
+        if not visible(state):
+            # Nobody reads it any more, and nothing would be stored.
+            return Compacted(reason="deleted")
         if not state.crossed:
             return Compacted(reason="answered")
         last = next(iter(state.turns.downwards(len(state.turns))), None)
         model_name = self._model_name or (last.model if last else "")
-        if not model_name and self._summariser.asks_model:
-            return Compacted(reason="no_model")
         planned = plan(
             state,
             tokens_budget=state.budget,
