@@ -8,6 +8,7 @@ shows any more.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -57,7 +58,11 @@ _NO_DECISION = re.compile(r"(?!)")
 _DECISION_LENGTH_MAX = 160
 _LENGTH_MAX = 256
 """Characters of an anchor; what is longer is no word anybody asks for again."""
+_PIECE_LENGTH = 8_192
+_SPACE = re.compile(r"\s")
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n|$")
+_LISTED_MAX = 1_000
+"""Anchors a model may list itself; each is sought in all that was said."""
 _COMMON = re.compile(
     r"(?:He|Her|His|How|However|I|If|It|Its|My|No|Not|Our|She|So|Thanks|That|The|Then|There|These"
     r"|They|This|We|What|When|Where|Which|Who|Why|Yes|You|Your)"
@@ -103,7 +108,9 @@ class Anchors(msgspec.Struct, frozen=True, kw_only=True):
 def anchors_of(told: Sequence[Passage], *, listed: Iterable[str] = ()) -> Anchors:
     """The anchors of what was said; ``listed`` are a model's own, if its source holds them."""
     found: dict[str, Anchor] = {}
-    asked = tuple(dict.fromkeys(text.strip() for text in listed if text.strip()))
+    named = (text.strip() for text in listed)
+    whole = (text for text in named if 0 < len(text) <= _LENGTH_MAX)
+    asked = tuple(islice(dict.fromkeys(whole), _LISTED_MAX))
     for place, passage in enumerate(told):
         for kind, start, end in _spans(passage, asked):
             text = passage.text[start:end]
@@ -197,19 +204,42 @@ def _spans(passage: Passage, listed: Iterable[str]) -> Iterator[tuple[str, int, 
             start = text.index(wanted)
             yield "listed", start, start + len(wanted)
     found = 0
-    for match in _ANCHOR.finditer(text):
+    for match in _matches(_ANCHOR, text):
         end = match.start() + len(match[0].rstrip(".,;:!?-"))
         if match.lastgroup is None or not 0 < end - match.start() <= _LENGTH_MAX:
             continue
         if not _COMMON.fullmatch(match[0]):
             found += 1
             yield match.lastgroup, match.start(), end
-    for match in _DECISIONS.get(passage.speaker, _NO_DECISION).finditer(text):
+    for match in _matches(_DECISIONS.get(passage.speaker, _NO_DECISION), text):
         yield "decision", *_clause(text, match.start(), match.end())
     if passage.speaker == "kept" and not found and text.strip():
         # Whatever made an earlier summary list it, as a decision was, has no form here any more.
         begun = len(text) - len(text.lstrip())
         yield "listed", begun, begun + len(text.strip())
+
+
+def _matches(wanted: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    for start, end in _pieces(text):
+        yield from wanted.finditer(text, start, end)
+
+
+def _pieces(text: str) -> Iterator[tuple[int, int]]:
+    """A text in pieces between words; what is longer without a space is data, and is none.
+
+    Whoever else works in this process waits while a pattern is sought, up to the next match.
+    """
+    start = 0
+    while len(text) - start > _PIECE_LENGTH:
+        most = start + _PIECE_LENGTH
+        end = 1 + max(text.rfind("\n", start, most), text.rfind(" ", start, most))
+        if end > start:
+            yield start, end
+            start = end
+            continue
+        space = _SPACE.search(text, most)
+        start = space.end() if space else len(text)
+    yield start, len(text)
 
 
 def _speaker_rank(kind: str, passage: Passage) -> int:

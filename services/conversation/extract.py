@@ -17,6 +17,9 @@ SENTENCES_SHARE = 0.35
 """Share of an extract's size for sentences; the rest is for anchors they leave out."""
 SENTENCE_LENGTH_MAX = 300
 
+_BESIDE_TOKENS = 3
+"""A label and a line break come on top of a sentence."""
+
 _SENTENCE = re.compile(r"[^\n]+?(?:[.!?](?=\s|$)|$)", re.MULTILINE)
 _SPEAKERS = {"kept": 4, "user": 3, "summary": 3, "assistant": 2, "tool": 1}
 _ANCHOR_WORTH = 6
@@ -44,14 +47,26 @@ def extract(
     sentences = sorted(_sentences(told, anchors), key=lambda each: (-each.worth, each.place))
     taken: list[_Sentence] = []
     for sentence in sentences:
-        # A label and a line break come on top.
-        tokens = counter.count_text(sentence.text) + 3
+        if left <= _BESIDE_TOKENS:
+            break
+        tokens = counter.count_text(sentence.text) + _BESIDE_TOKENS
         if tokens <= left:
             taken.append(sentence)
             left -= tokens
+    if sentences and not taken:
+        # Not every language has sentences as short as that, nor everybody who writes.
+        taken.append(_beginning(sentences[0], tokens=left - _BESIDE_TOKENS, counter=counter))
     for sentence in sorted(taken, key=lambda each: (each.place, each.number)):
         chosen.setdefault(sentence.place, []).append(sentence.text)
     return _written(told, chosen)
+
+
+def _beginning(sentence: _Sentence, *, tokens: int, counter: TokenCounter) -> _Sentence:
+    """As much of a sentence as is not more than ``tokens``; a letter at least."""
+    length = len(sentence.text)
+    while length > 1 and counter.count_text(sentence.text[:length]) > tokens:
+        length //= 2
+    return msgspec.structs.replace(sentence, text=sentence.text[:length])
 
 
 def _sentences(told: Sequence[Passage], anchors: Anchors) -> list[_Sentence]:

@@ -1,5 +1,7 @@
 """What is found in a text, what counts as kept, and what is added where it is lost."""
 
+import asyncio
+
 import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
@@ -240,3 +242,39 @@ def test_an_extract_fits_is_always_the_same_and_holds_all_anchors_that_fit(said_
     whole = checked_in(words, anchors, carried="", tokens_max=9_999, counter=COUNTER)
     if whole.tokens <= most * 0.5:
         assert made.anchors_kept == made.anchors_found
+
+
+def test_long_texts_are_searched_everywhere_but_in_data():
+    words = "It is large. " * 5_000
+    data = "A-" * 40_000
+    assert texts(of(f"See #1. {words}See #2. {words}#3 {data}\n{words}#4")) == {
+        "#1",
+        "#2",
+        "#3",
+        "#4",
+    }
+
+
+async def test_others_go_on_while_a_hostile_text_is_searched():
+    hostile = ("A-" * 1_000 + " ") * 100
+    searching = asyncio.create_task(asyncio.to_thread(of, hostile))
+    turns = 0
+    while not searching.done():
+        await asyncio.sleep(0.001)
+        turns += 1
+    assert turns > 10
+
+
+def test_of_a_models_own_anchors_no_more_are_sought_than_anybody_needs():
+    many = [f"word{n}" for n in range(5_000)]
+    told = (Passage(speaker="user", text=" ".join(many)),)
+    listed = [each.text for each in anchors_of(told, listed=many).found if each.rank[1] == 1]
+    assert listed == many[:1_000]
+
+
+@pytest.mark.parametrize("text", ["它又大又重，" * 200, "x" * 5_000, "\N{GRINNING FACE}" * 2_000])
+def test_an_extract_of_one_endless_sentence_is_not_empty(text):
+    told = (Passage(speaker="user", text=text),)
+    words = extract(told, anchors_of(told), tokens_max=60, counter=COUNTER)
+    assert len(words) > len("User: ")
+    assert COUNTER.count_text(words) <= 60
