@@ -43,6 +43,9 @@ async def supervised(folder: Path) -> AsyncIterator[Supervisor]:
         yield supervisor
     except BenchFailed as error:
         raise BenchFailed(f"{error.message}{_last_lines(folder / LOG_FILE)}") from error
+    except BrokenPipeError as error:
+        # click takes it for a reader of our output who has left, and ends without a word.
+        raise BenchFailed(f"a connection broke{_last_lines(folder / LOG_FILE)}") from error
     finally:
         await supervisor.stop()
 

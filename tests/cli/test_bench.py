@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from services.cli import bench_report
+from services.cli import bench_report, bench_system
 from services.cli.bench import bench
 from services.cli.bench_load import BenchFailed, Heard, Said, WireClient, input_of
 from services.cli.bench_report import Figures, Machine, Measure, figures, percentile
@@ -224,3 +224,9 @@ def test_every_example_is_a_command():
 )
 def test_options_that_contradict_each_other_are_refused(arguments: list[str]):
     assert CliRunner().invoke(bench, arguments).exit_code == 2
+
+
+async def test_a_broken_connection_is_told_of(tmp_path):
+    with pytest.raises(BenchFailed, match="a connection broke"):
+        async with bench_system.supervised(tmp_path):
+            raise BrokenPipeError
