@@ -37,6 +37,8 @@ log = structlog.get_logger()
 CROSSED = "budget_crossed"
 HEARTBEAT_S = 20.0
 RETRY_WAIT_S = 5.0
+RETRY_WAIT_S_MAX = 3600.0
+"""What fails each time may have asked its model each time."""
 
 
 class Compactor:
@@ -70,7 +72,7 @@ class Compactor:
             return
         except Exception:
             log.exception("compaction.crashed", conversation_id=conversation_id)
-            await message.nak(delay=RETRY_WAIT_S)
+            await message.nak(delay=retry_wait_s(message.metadata.num_delivered or 1))
             return
         finally:
             life.cancel()
@@ -85,6 +87,11 @@ class Compactor:
             sequence=outcome.sequence,
             duration_ms=round((clock.monotonic() - started) * 1000, 1),
         )
+
+
+def retry_wait_s(delivered: int) -> float:
+    """How long a crossing waits whose compaction has failed unforeseen, this time and before."""
+    return min(RETRY_WAIT_S_MAX, RETRY_WAIT_S * 2 ** min(delivered - 1, 16))
 
 
 async def _show_life(message: Msg) -> None:

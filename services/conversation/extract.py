@@ -92,12 +92,19 @@ def _written(told: Sequence[Passage], chosen: dict[int, list[str]]) -> str:
     speaker = ""
     for place, texts in chosen.items():
         said = " ".join(texts)
+        if told[place].speaker != "summary":
+            said = _indented(said)
         if told[place].speaker == speaker:
             lines[-1] += f" {said}" if speaker != "kept" else f"; {said}"
             continue
         speaker = told[place].speaker
         lines.append(said if speaker == "summary" else f"{_LABELS.get(speaker, speaker)}: {said}")
     return "\n".join(lines)
+
+
+def _indented(text: str) -> str:
+    """Lines of a text that look neither like another's words nor like a heading of ours."""
+    return text.replace("\n", "\n  ")
 
 
 _LABELS = {"kept": "Earlier", "user": "User", "assistant": "Assistant", "tool": "Tool"}

@@ -9,6 +9,7 @@ import pytest
 
 from services import ids
 from services.compaction import connect
+from services.compactor.app import retry_wait_s
 from services.compactor.compact_conversation import Compacted, ConversationCompactor
 from services.conversation import commands as c
 from services.conversation.budget import Policy
@@ -123,6 +124,13 @@ async def test_a_conversation_deleted_while_it_is_summarised_is_let_go(
     upstream.release()
     assert (await asyncio.wait_for(compacting, 20)).reason == "deleted"
     assert len(upstream.asked("going")) == 1
+
+
+def test_what_fails_each_time_is_tried_ever_less_often():
+    assert [retry_wait_s(delivered) for delivered in (1, 2, 3, 11, 10**9)] == [
+        *(5.0, 10.0, 20.0),
+        *(3600.0, 3600.0),
+    ]
 
 
 @pytest.mark.parametrize("method", ["summary", "extractive", "upstream"])
