@@ -91,7 +91,7 @@ class Compactor:
 
 def retry_wait_s(delivered: int) -> float:
     """How long a crossing waits whose compaction has failed unforeseen, this time and before."""
-    return min(RETRY_WAIT_S_MAX, RETRY_WAIT_S * 2 ** min(delivered - 1, 16))
+    return min(RETRY_WAIT_S_MAX, RETRY_WAIT_S * (1 << min(delivered - 1, 16)))
 
 
 async def _show_life(message: Msg) -> None:

@@ -80,7 +80,7 @@ def plan(
     newest = state.compactions[-1] if state.compactions else None
     start, end = (newest.covered if newest else 0), len(state.line)
     covered = _boundary(state, start, end, tokens=int(tokens_budget * KEPT_SHARE))
-    untold, recent = _standing(state, start, covered), _standing(state, covered, end)
+    untold, recent = standing(state, start, covered), standing(state, covered, end)
     if not untold:
         return None
     window = state.window()
@@ -96,7 +96,7 @@ def plan(
     )
     if newest and not newest.summary and not seals_elsewhere:
         # Only its maker can read it: what it stands for is told again.
-        shown = _standing(state, 0, covered)
+        shown = standing(state, 0, covered)
     if not anew:
         left -= carried
     kept = said_by_user(
@@ -107,7 +107,7 @@ def plan(
     share = TOLD_ANEW_SHARE if anew else TOLD_SHARE
     return Plan(
         items=shown if anew else untold,
-        sources=_standing(state, 0, covered) if anew else untold,
+        sources=standing(state, 0, covered) if anew else untold,
         shown=shown,
         carried=newest.summary if newest and not anew else "",
         covered=covered,
@@ -156,7 +156,7 @@ def below(positions: Iterable[int], limit: int) -> frozenset[int]:
     return frozenset(position for position in positions if position < limit)
 
 
-def _standing(state: Conversation, start: int, end: int) -> tuple[Item, ...]:
+def standing(state: Conversation, start: int, end: int) -> tuple[Item, ...]:
     """Items of the line between two positions that have not left it and are no summaries of it."""
     return tuple(item for _, item in _positions(state, start, end))
 

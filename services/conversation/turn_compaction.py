@@ -5,6 +5,7 @@ it has outgrown its share. What stays verbatim is always whole: no output withou
 """
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 import msgspec
 
@@ -24,11 +25,12 @@ from services.conversation.compaction import (
     crowded,
     said_by_user,
     size,
+    standing,
     told_most,
 )
 from services.conversation.history import Item, Turn, summary_at
 from services.conversation.state import Conversation, counted_tokens
-from services.conversation.window import by_model
+from services.conversation.window import by_model, of_chain
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +129,27 @@ def before_answer(
         tokens_max=left - size(said),
         tokens_wanted=told_most(left - size(said), tokens_budget=threshold, share=share),
     )
+
+
+def once_said(planned: TurnPlan, *, turn: Turn, state: Conversation) -> tuple[Item, ...]:
+    """What a plan is about, with what summaries among its items stand for in their place.
+
+    Nothing if there are none. Those that clients have brought along only they could tell.
+    """
+    if all(item.type != "compaction" for item in planned.items):
+        return ()
+    before: tuple[Item, ...] = ()
+    chain: tuple[Turn, ...] = ()
+    if turn.on_line:
+        before = standing(state, 0, len(state.line))
+    elif turn.parent is not None:
+        chain = of_chain(state.turns, turn.parent)
+        if chain and chain[0].on_line:
+            before = standing(state, 0, chain[0].line_end)
+            chain = chain[1:] if chain[0].joined else chain
+    whole = (*before, *(item for each in chain for item in each.context), *turn.shown)
+    verbatim = {item.id for item in (*planned.kept, *planned.input)}
+    return tuple(takewhile(lambda item: item.id not in verbatim, whole))
 
 
 def of_all(context: Context, *, tokens_budget: int, shrink_share: float = SHRINK_SHARE) -> TurnPlan:

@@ -15,6 +15,7 @@ from services.conversation.turn_compaction import (
     TurnPlan,
     before_answer,
     of_all,
+    once_said,
     recorded,
 )
 from services.model import ModelUnavailable
@@ -119,6 +120,7 @@ class TurnSummariser:
         made = await self._summariser.summary(
             Covered(
                 items=items,
+                sources=once_said(planned, turn=turn, state=state),
                 shown=planned.shown,
                 carried=carried,
                 said=planned.said if beside else None,

@@ -17,6 +17,7 @@ from services.conversation.turn_compaction import (
     before_answer,
     context_of,
     of_all,
+    once_said,
     recorded,
     said_by_user,
 )
@@ -751,3 +752,52 @@ def test_a_summary_replaces_the_one_of_the_background_before_it():
     assert ids_of(state.window()) == ["cmp_1", "u3", "a3"]
     state = after(state, e.CompactionReverted(item_id="cmp_1"))
     assert ids_of(state.window()) == ["cmp_0", "u2", "a2", "u3", "a3"]
+
+
+# What summaries stand for
+
+
+def once(state, *, on_line, parent=None):
+    """Ids of what an earlier summary and what followed it come to, told anew in the last turn."""
+    turn = state.running[-1]
+    history = before_input(state, on_line=on_line, parent=parent)
+    # So small a threshold leaves an earlier summary no share.
+    found = before_answer(Context(history=history, input=turn.shown), threshold=2)
+    assert "cmp_1" in ids_of(found.items)
+    return ids_of(once_said(found, turn=turn, state=state))
+
+
+def test_on_the_line_all_items_are_told_again_in_place_of_a_summary():
+    state = state_of(
+        created(),
+        added(*TALK),
+        compacted(SUMMARY, covered=4, before=40, after=2),
+        added(message("u3"), said("a3")),
+        requested("resp_1", message("u4")),
+    )
+    assert once(state, on_line=True) == ["u1", "a1", "u2", "a2", "u3", "a3"]
+
+
+def test_off_the_line_all_turns_are_told_again_in_place_of_a_summary():
+    state = state_of(
+        created(),
+        added(*TALK[:2]),
+        requested("resp_1", TALK[2]),
+        completed("resp_1", TALK[3]),
+        requested("resp_2", message("u3"), on_line=False, parent="resp_1"),
+        completed(
+            "resp_2",
+            SUMMARY,
+            said("a3"),
+            compaction=in_turn("cmp_1", covered=0, before=43, after=5),
+        ),
+        requested("resp_3", message("u4"), on_line=False, parent="resp_2"),
+    )
+    told = once(state, on_line=False, parent="resp_2")
+    assert told == ["u1", "a1", "u2", "a2", "u3", "a3"]
+
+
+def test_without_a_summary_nothing_is_told_in_its_place():
+    state = state_of(created(), added(*TALK), requested("resp_1", message("u4")))
+    found = before_answer(Context(history=state.window(), input=()), threshold=2)
+    assert once_said(found, turn=state.running[-1], state=state) == ()
