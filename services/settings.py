@@ -62,9 +62,9 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
     compaction_method: Literal["summary", "extractive", "upstream"] = "summary"
     """How windows are made smaller: by the model's words, without a model, or by the upstream's own
     ``/responses/compact``."""
-    compaction_wait_s: float = 60.0
+    compaction_wait_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 60.0
     """Seconds a summary may take; then one is made without the model."""
-    compaction_shrink_share: float = 0.2
+    compaction_shrink_share: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.2
     """Least share of its tokens by which a compaction that nobody asked for shrinks a window."""
 
     def __post_init__(self) -> None:

@@ -1,8 +1,8 @@
 """Summaries by the model that answers the turns: its words, and the anchors it names itself."""
 
-import json
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -36,6 +36,8 @@ _FENCED = re.compile(r"\A```\w*\n(.*)\n```\Z", re.DOTALL)
 _NO_TOOL = msgspec.Raw(b'"none"')
 
 _encode = msgspec.json.Encoder().encode
+# Unlike `json` it lets no half of a surrogate pair in, which nothing could write again.
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class ByModel:
@@ -115,8 +117,8 @@ def _call(covered: Covered) -> Call:
 
 def _of_json(said: str) -> tuple[str, tuple[str, ...]] | None:
     try:
-        value = json.loads(said)
-    except (ValueError, RecursionError):
+        value = _decode(said)
+    except (msgspec.DecodeError, RecursionError):
         return None
     text, listed = value.get("summary"), value.get("anchors")
     if not isinstance(text, str):

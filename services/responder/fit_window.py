@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from services.conversation.budget import Policy
+from services.conversation.compaction import KEPT_SHARE
 from services.conversation.fitting import Room, beside_of, fits, room_within
 from services.conversation.history import Item, Turn
 from services.conversation.limits import Limits
@@ -106,6 +107,9 @@ class WindowFitter:
         most = max(0, room.items) if room else context.tokens
         if create.context_managed:
             wanted = create.compact_threshold or budget
+            if room is None and _size((*context.history, *context.input)) <= wanted * KEPT_SHARE:
+                # What stands beside items is what is large: it would be so each turn.
+                return 0
             return min(wanted, most) if wanted else most if room else 0
         continues = turn.on_line or turn.parent is not None
         compacted = budget > 0 and continues and create.truncation != "auto"

@@ -110,10 +110,14 @@ def test_where_there_are_no_tools_none_is_forbidden():
         ('{"summary": "It left.", "anchors": ["NL-4471", 3]}', "It left.", ("NL-4471",)),
         ('```json\n{"summary": "It left."}\n```', "It left.", ()),
         ('{"summary": 3}', '{"summary": 3}', ()),
+        ('{"summary": "\\ud800"}', '{"summary": "\\ud800"}', ()),
+        ('{"a":' * 9_000, '{"a":' * 9_000, ()),
         ("{It left.", "{It left.", ()),
         ("Anchors hold ships.", "Anchors hold ships.", ()),
         ("", "", ()),
     ],
+    # Not every text is a name of a test.
+    ids=range(12),
 )
 def test_answers_are_read_whatever_form_a_model_gives_them(said_by_model, text, listed):
     assert read(said_by_model) == (text, listed)

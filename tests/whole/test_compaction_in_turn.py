@@ -267,24 +267,25 @@ def test_below_the_threshold_nothing_happens(shared: Running, client: OpenAI, ma
     assert summarised(shared, mark) == []
 
 
-def test_a_summary_that_would_not_shrink_the_window_is_let_go(
+def test_what_no_summary_makes_smaller_is_not_summarised_each_turn(
     shared: Running, client: OpenAI, mark: str
 ):
-    made = client.conversations.create(items=[message(f"{mark} Hi."), message("Ho.", "assistant")])
+    made = client.conversations.create()
     tools = [function("look", **{f"property_{number}": "string" for number in range(300)})]
-    for number in range(2):
-        # What the provider counts is mostly tools, which no summary makes smaller.
-        response = client.responses.create(
+    answered = [
+        client.responses.create(
             model=MODEL,
+            instructions="Be brief. " * 1_000,
             input=f"{mark} {number} [[say Well.]]",
             conversation=made.id,
             tools=tools,
             context_management=MANAGED,
         )
-        assert [item.type for item in response.output] == ["message"]
-    assert response.usage.total_tokens > 1000
-    assert len(summarised(shared, mark)) == 1
-    assert len(windows(shared, mark)[-1]) == 5
+        for number in range(3)
+    ]
+    assert answered[-1].usage.total_tokens > 2_000
+    assert summarised(shared, mark) == []
+    assert [[item.type for item in each.output] for each in answered] == [["message"]] * 3
 
 
 def test_a_call_that_is_answered_now_stays_whole(shared: Running, client: OpenAI, mark: str):
