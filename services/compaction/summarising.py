@@ -22,6 +22,8 @@ log = structlog.get_logger()
 TIMED_OUT = "timed_out"
 REFUSED = "model_refused"
 UNAVAILABLE = "model_unavailable"
+UNREADABLE = "model_unreadable"
+"""What came back has not the form that was asked for."""
 NO_MODEL = "no_model"
 """No model has been asked anything yet, and no setting names one."""
 
@@ -86,6 +88,8 @@ class Summariser:
             made = Summary(fallback=UNAVAILABLE)
         except TimeoutError:
             made = Summary(fallback=TIMED_OUT)
+        except msgspec.MsgspecError:
+            made = Summary(fallback=UNREADABLE)
         except NotCovered as left:
             made = Summary(fallback=left.reason)
         if not made.fallback:

@@ -150,8 +150,11 @@ async def test_the_upstreams_own_compaction_is_kept_as_it_is(made, upstream):
         (compacted(tokens=101), "no_gain"),
         (body({"output": []}), "empty"),
         (body({}), "model_unavailable"),
+        (body({"output": [{"id": "cmp_x", "type": "compaction"}]}), "model_unreadable"),
+        (body({"output": [{"id": "cmp_x"}]}), "model_unreadable"),
+        (body({"output": [3]}), "model_unreadable"),
     ],
-    ids=["rewritten", "large", "nothing", "unreadable"],
+    ids=["rewritten", "large", "nothing", "unreadable", "unsealed", "typeless", "number"],
 )
 async def test_a_compaction_of_the_upstreams_that_fails_is_replaced(made, told, reason):
     summary = await made(told, method="upstream")
