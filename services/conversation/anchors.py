@@ -59,7 +59,6 @@ _DECISION_LENGTH_MAX = 160
 _LENGTH_MAX = 256
 """Characters of an anchor; what is longer is no word anybody asks for again."""
 _PIECE_LENGTH = 8_192
-_SPACE = re.compile(r"\s")
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n|$")
 _LISTED_MAX = 1_000
 """Anchors a model may list itself; each is sought in all that was said."""
@@ -225,20 +224,18 @@ def _matches(wanted: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
 
 
 def _pieces(text: str) -> Iterator[tuple[int, int]]:
-    """A text in pieces between words; what is longer without a space is data, and is none.
+    """A text in pieces, cut between words where it has any.
 
     Whoever else works in this process waits while a pattern is sought, up to the next match.
     """
     start = 0
     while len(text) - start > _PIECE_LENGTH:
         most = start + _PIECE_LENGTH
-        end = 1 + max(text.rfind("\n", start, most), text.rfind(" ", start, most))
-        if end > start:
-            yield start, end
-            start = end
-            continue
-        space = _SPACE.search(text, most)
-        start = space.end() if space else len(text)
+        end = 1 + max(text.rfind(mark, start, most) for mark in "\n ,")
+        if end <= start:
+            end = most
+        yield start, end
+        start = end
     yield start, len(text)
 
 

@@ -30,9 +30,10 @@ _UNREAD = frozenset(
 )
 """Fields that say nothing about the conversation, or nothing that can be read."""
 _UNREAD_TYPES = frozenset({"image_generation_call"})
-_BLOB_LENGTH = 2_048
-"""From this length on, text without a space is data."""
-_SPACE = re.compile(r"\s")
+_BLOB = re.compile(r"data:|[\w+/=-]{2048}[\w+/=-]*\Z", re.ASCII)
+"""Data, in base64 or the like; neither JSON without a space nor a language that writes none."""
+_DATA = "(data)"
+"""What is told of data: that there was some."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -99,15 +100,11 @@ def _texts(value: Any) -> Iterator[str]:
     while waiting:
         key, current = waiting.pop()
         if isinstance(current, str):
-            if key not in _UNREAD and not key.endswith("call_id") and not _blob(current):
-                yield current
+            if key not in _UNREAD and not key.endswith("call_id"):
+                yield _DATA if _BLOB.match(current) else current
         elif key in _UNREAD:
             continue
         elif isinstance(current, list):
             waiting.extend((key, inner) for inner in reversed(current))
         elif isinstance(current, dict) and current.get("type") not in _UNREAD_TYPES:
             waiting.extend(reversed(current.items()))
-
-
-def _blob(text: str) -> bool:
-    return text.startswith("data:") or (len(text) >= _BLOB_LENGTH and not _SPACE.search(text))

@@ -1,6 +1,7 @@
 """What is found in a text, what counts as kept, and what is added where it is lost."""
 
 import asyncio
+import json
 
 import pytest
 from hypothesis import given as for_all
@@ -201,12 +202,23 @@ def test_what_is_sealed_elsewhere_says_nothing_and_a_summary_of_ours_what_it_lis
     ]
 
 
-def test_data_within_items_is_not_read():
-    blob = "A" * 5_000
+def test_of_data_within_items_is_told_that_there_was_some():
+    blob = "A+/_-9" * 1_000
     told = passages(
         (message("msg_1", blob), message("msg_2", "data:image/png;base64,AB")), summaries={}
     )
-    assert told == ()
+    assert [each.text for each in told] == ["(data)", "(data)"]
+
+
+def test_text_without_a_space_is_no_data():
+    orders = [f"ORD-{number}" for number in range(5_000)]
+    told = passages(
+        (output("call_1", text=json.dumps(orders, separators=(",", ":"))),), summaries={}
+    )
+    assert texts(anchors_of(told)) == set(orders)
+    written = "它又大又重" * 3_000 + "订单号是NL-4471。"
+    (passage,) = passages((message("msg_1", written),), summaries={})
+    assert passage.text == written
 
 
 def test_a_short_history_is_extracted_as_a_whole():
@@ -252,7 +264,7 @@ def test_an_extract_fits_is_always_the_same_and_holds_all_anchors_that_fit(said_
         assert made.anchors_kept == made.anchors_found
 
 
-def test_long_texts_are_searched_everywhere_but_in_data():
+def test_long_texts_are_searched_everywhere():
     words = "It is large. " * 5_000
     data = "A-" * 40_000
     assert texts(of(f"See #1. {words}See #2. {words}#3 {data}\n{words}#4")) == {
