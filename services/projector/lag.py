@@ -40,14 +40,15 @@ class Lag:
         try:
             info = await self._jetstream.stream_info(subjects.CONVERSATIONS)
             end = info.state.last_seq
-            # It may have come nearer meanwhile.
-            behind = max(0, end - self._views.sequence)
-            waits_ms = await self._waits_ms(self._views.sequence + 1) if behind else 0.0
+            # It may have come nearer meanwhile, and comes nearer while the log is asked again.
+            reached = self._views.sequence
+            behind = max(0, end - reached)
+            waits_ms = await self._waits_ms(reached + 1) if behind else 0.0
         except (nats.errors.Error, TimeoutError):
             return health
         return msgspec.structs.replace(
             health,
-            sequence=max(health.sequence, min(self._views.sequence, end)),
+            sequence=max(health.sequence, min(reached, end)),
             log_sequence=end,
             lag_commits=behind,
             lag_ms=waits_ms,

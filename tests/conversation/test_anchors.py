@@ -249,7 +249,11 @@ TEXTS = st.lists(
 @PROPERTY
 @for_all(TEXTS, st.integers(20, 200))
 def test_an_extract_fits_is_always_the_same_and_holds_all_anchors_that_fit(said_by, most):
-    told = tuple(Passage(speaker=speaker, text=text) for speaker, text in said_by)
+    # What an earlier summary lists has no blanks but single spaces.
+    told = tuple(
+        Passage(speaker=speaker, text=" ".join(text.split()) if speaker == "kept" else text)
+        for speaker, text in said_by
+    )
     anchors = anchors_of(told)
     words = extract(told, anchors, tokens_max=most, counter=COUNTER)
     assert words == extract(told, anchors, tokens_max=most, counter=COUNTER)

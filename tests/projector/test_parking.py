@@ -1,7 +1,6 @@
 """Commits that cannot be projected: parked, named, and passed by."""
 
 import asyncio
-import re
 import subprocess
 import sys
 
@@ -52,7 +51,7 @@ async def log(client):
 
 
 async def test_what_cannot_be_projected_is_parked_and_the_rest_goes_on(
-    nats_server, client, log, tmp_path, capfd
+    nats_server, client, log, tmp_path
 ):
     unknown = EventUnknown("turn_dreamt", CURRENT["turn_completed"])
     async with projecting(settings_for(nats_server, tmp_path)):
@@ -80,8 +79,6 @@ async def test_what_cannot_be_projected_is_parked_and_the_rest_goes_on(
         (subjects.CONVERSATIONS, "unreadable", "conversation.default.c1", log.messages[2].payload),
         (subjects.CONVERSATIONS, "unreadable", "conversation.default.c3", b"{}"),
     ]
-    said_by_it = "".join(capfd.readouterr())
-    assert len(re.findall("commit.unreadable", said_by_it)) == 2
 
 
 async def test_a_parked_commit_is_never_put_into_the_log_again(nats_server, client, log, tmp_path):

@@ -21,7 +21,7 @@ def begun(running: Running, text: str, **given: Any) -> tuple[str, str]:
 
 
 def test_a_turn_is_handed_over_when_its_responder_stops(wounded: Running):
-    conversation_id, response_id = begun(wounded, "[[delay 6]] handed-over")
+    conversation_id, response_id = begun(wounded, "[[delay 10]] handed-over")
     other = wounded.beside("responder")
     other.said("responder.started")
     wounded.kill("responder", signal.SIGTERM)

@@ -141,7 +141,7 @@ def test_repeats_of_what_was_never_asked_do_not_wait_for_the_room_they_take(narr
 
 def test_a_responder_refuses_what_it_would_have_to_keep_in_memory(narrow: Running):
     def ask(number: int) -> httpx2.Response:
-        body = {"model": MODEL, "input": f"[[wait 2]] {number}", "store": False}
+        body = {"model": MODEL, "input": f"[[wait 6]] {number}", "store": False}
         with narrow.http() as http:
             return http.post("/v1/responses", json=body)
 
