@@ -166,7 +166,7 @@ def test_a_chain_is_not_forked(shared: Running, client: OpenAI):
 def test_a_turn_that_runs_is_no_part_of_a_fork(shared: Running, client: OpenAI):
     made = client.conversations.create(items=[message("before")])
     running = client.responses.create(
-        model=MODEL, input="[[delay 0.2]] [[words 400]]", conversation=made.id, background=True
+        model=MODEL, input="[[wait 30]] slowly", conversation=made.id, background=True
     )
     until(lambda: shared.fold(made.id).state.turn_on_line)
     forked = fork(shared, made.id, None, "http")
