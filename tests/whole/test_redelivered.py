@@ -157,8 +157,12 @@ def test_what_another_has_refused_is_not_run_by_who_was_stopped_meanwhile(wounde
                 continue
             os.kill(pid, signal.SIGSTOP)
             await client.jetstream().publish(where, payload, headers={"Nats-Msg-Id": str(attempt)})
-            if (await consumer(client)).num_ack_pending:
-                return
+            while True:
+                info = await consumer(client)
+                if info.num_ack_pending:
+                    return
+                if info.num_pending and not info.num_waiting:
+                    break
             # Its last request for messages had just expired.
             await client.jetstream().purge_stream(subjects.TURN_REQUESTS)
             os.kill(pid, signal.SIGCONT)
