@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import httpx2
 import msgspec
 from nats.aio.client import Client
+from nats.js.api import ConsumerInfo
 from openai import OpenAI
 
 from schemas import envelope, subjects
@@ -230,6 +231,29 @@ class Running:
         pid = self.pid(name)
         os.kill(pid, number)
         return pid
+
+    @contextmanager
+    def halted(self) -> Iterator[int]:
+        """Pid of its responder, which stands still, and to which the queue delivers nothing.
+
+        Other responders are started within this, so that they take what is asked for here.
+        """
+        pid = self.kill("responder", signal.SIGSTOP)
+        try:
+            until(lambda: not self.taken_from_queue().num_waiting)
+            yield pid
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def taken_from_queue(self) -> ConsumerInfo:
+        """How the responders stand with the queue of turn requests."""
+
+        async def ask(client: Client) -> ConsumerInfo:
+            return await client.jetstream().consumer_info(
+                subjects.TURN_REQUESTS, subjects.RESPONDER
+            )
+
+        return self.on_log(ask)
 
     def beside(self, process: str, **variables: str) -> Child:
         """Another process on the same log."""
