@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from schemas import deltas, envelope, openapi, shapes, subjects
+from schemas import deltas, envelope, openapi, queries, shapes, subjects
 from schemas.claims import Claim
 from schemas.envelope import Commit
 from schemas.http import websocket
@@ -323,7 +323,18 @@ CHANNELS: dict[str, Channel] = {
         does="receive",
         queue=subjects.PROJECTOR,
         messages=(Message(name="sql", says="A statement.", payload=Sql),),
-        reply=Message(name="sql_answer", says="Its rows.", payload=SqlAnswer),
+        reply=Message(
+            name="sql_answer",
+            says="Its rows; or, for `pieces`, whatever its header `Turnlog-Kind` says.",
+            payload=SqlAnswer,
+            optional={
+                queries.KIND_HEADER: shapes.one_of(
+                    (queries.WORKING, queries.PIECE, queries.LAST, queries.NONE)
+                ),
+                queries.STANDS_HEADER: _COUNT,
+                queries.TRUNCATED_HEADER: shapes.exactly("true"),
+            },
+        ),
     ),
     "ask_digest": Channel(
         address=subjects.ask("digest"),

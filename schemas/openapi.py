@@ -9,6 +9,7 @@ from schemas.http import answer_shapes, request_shapes, stream_shapes
 from schemas.http.beside import Parameter
 from schemas.http.examples import ANSWERS, REFUSALS, REQUESTS
 from schemas.http.operations import BODY_FAULTS, FAULTS, OPERATIONS, Operation
+from schemas.http.sql import ARROW
 from schemas.shapes import Shape
 
 FILE = "openapi.yaml"
@@ -20,6 +21,7 @@ _TAGS = {
     "Items": "What a conversation holds, in its order.",
     "Responses": "Turns of the model and their outcome.",
     "History": "What was when, hidden and deleted conversations included.",
+    "Views": "What analysts ask.",
     "Models": "What can answer.",
     "Server": "Whether everything runs, and what it speaks.",
 }
@@ -153,6 +155,8 @@ def _answer(row: Operation) -> Shape:
     content = {JSON: json}
     if row.streams:
         content[EVENT_STREAM] = {"schema": shapes.ref("ServerSentEvent")}
+    if row.arrow:
+        content[ARROW] = {"schema": {"type": "string", "contentMediaType": ARROW}}
     described = {
         "description": _REASONS[200],
         "headers": _headers([SEQUENCE_HEADER] if row.stands else []),

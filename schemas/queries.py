@@ -1,5 +1,7 @@
 """Questions on ``ask.*`` and their answers, as JSON."""
 
+from typing import Literal
+
 import msgspec
 
 
@@ -19,28 +21,70 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     parked: int | None = None
 
 
+JSON, ARROW = "json", "arrow"
+"""Forms of an answer in pieces: an encoded `SqlAnswer`, or an Arrow IPC stream."""
+
+REFUSED = "statement_refused"
+"""The statement is not one that only reads the views."""
+FAILED = "statement_failed"
+"""The statement is wrong, or came to an error."""
+TIMED_OUT = "statement_timed_out"
+OUT_OF_MEMORY = "statement_out_of_memory"
+BEHIND = "views_behind"
+"""The views do not stand at the sequence that was asked for; they may later."""
+BUSY = "views_busy"
+"""Others are being answered; it may be asked again."""
+CRASHED = "projector_failed"
+"""Our own mistake."""
+
+KIND_HEADER = "Turnlog-Kind"
+"""Of a message that answers in pieces: `WORKING`, `PIECE`, `BEGUN`, `LAST` or `NONE`."""
+WORKING = "working"
+"""No payload: the answer is being worked on."""
+PIECE = "piece"
+"""Payload: some bytes of the answer; more to come."""
+BEGUN = "begun"
+"""Payload: an `ExportedPart`, whose bytes follow."""
+LAST = "last"
+"""Payload: the last bytes of the answer, or its summary. Nothing follows."""
+NONE = "none"
+"""Payload: a `SqlAnswer` that says why there is no answer, or no more of it. Nothing follows."""
+STANDS_HEADER = "Turnlog-Sequence"
+"""Sequence of the log that an answer in pieces stands at."""
+TRUNCATED_HEADER = "Turnlog-Truncated"
+"""Of the last piece, if the answer has more rows than were asked for."""
+
+
 class Sql(msgspec.Struct, frozen=True, kw_only=True):
     """A read-only statement for the projector's DuckDB (subject ``ask.sql``).
 
     The answer stands at ``sequence`` or later; ``wait_s`` bounds the wait for it, ``time_s_max``
-    the statement, ``rows_max`` the answer.
+    the statement, until all of its answer is taken, ``rows_max`` the answer; none: no limit of its
+    own, for Arrow in pieces only.
+
+    One message answers, which holds the rows that fit, as `SqlAnswer`. With ``pieces`` the answer
+    is as long as it is: a message each, and the next is sent once the one before has been replied
+    to with nothing. A reply of anything else, or nobody there to reply, ends the statement.
     """
 
     statement: str
     sequence: int = 0
     wait_s: float = 5.0
     time_s_max: float = 30.0
-    rows_max: int = 10_000
+    rows_max: int | None = 10_000
+    pieces: bool = False
+    form: Literal["json", "arrow"] = "json"
 
 
 class SqlAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows and the sequence they stand at, or why there are none."""
+    """Rows and the sequence they stand at, or why there are none; ``code`` is one written word."""
 
     sequence: int = 0
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[object, ...], ...] = ()
     truncated: bool = False
     error: str | None = None
+    code: str | None = None
 
 
 class Digest(msgspec.Struct, frozen=True, kw_only=True):

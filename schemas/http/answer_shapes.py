@@ -11,6 +11,7 @@ from schemas.http.input_tokens import InputTokens
 from schemas.http.parameter_shapes import shape
 from schemas.http.parameters import CREATE
 from schemas.http.responses import CompactedResponse, Response, ResponseDeleted, Usage
+from schemas.http.sql import SqlRows
 from schemas.shapes import Shape
 
 STATUSES = ("queued", "in_progress", "completed", "incomplete", "failed", "cancelled")
@@ -56,6 +57,7 @@ def described() -> dict[str, Shape]:
         **shapes.struct(InputTokens),
         **shapes.struct(ServicesHealth),
         **_of_histories(),
+        **shapes.struct(SqlRows, {"rows": shapes.array(shapes.array(shapes.ANY))}),
         **shapes.struct(ErrorBody),
         "Document": shapes.record({"openapi": shapes.TEXT}, required=("openapi",)),
     }

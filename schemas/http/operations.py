@@ -23,8 +23,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """A method of a path.
 
     ``body`` and ``answer`` are components; ``streams``: the answer may be server-sent events;
-    ``stands``: it says at which sequence of the log it stands. ``refusals``: statuses of error
-    bodies, beside the faults that any operation may answer with.
+    ``arrow``: it may be an Arrow IPC stream; ``stands``: it says at which sequence of the log it
+    stands. ``refusals``: statuses of error bodies, beside the faults that any operation may answer
+    with.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     body_needed: bool = True
     answer: str
     streams: bool = False
+    arrow: bool = False
     stands: bool = True
     refusals: tuple[int, ...] = ()
     links: tuple[Link, ...] = ()
@@ -299,6 +301,21 @@ OPERATIONS: tuple[Operation, ...] = (
         body_needed=False,
         answer="InputTokens",
         refusals=(_BAD, _ABSENT, _LARGE),
+    ),
+    Operation(
+        id="runSql",
+        method="POST",
+        path="/v1/turnlog/sql",
+        tag="Views",
+        says="Ask the views of all projects in SQL.",
+        more="One read-only statement for DuckDB. An Arrow stream, with `Accept`, is as long as it "
+        "is; if it was cut at `rows_max`, an empty batch with the custom metadata "
+        "`Turnlog-Truncated` is its last. An answer that cannot be finished is broken off.",
+        parameters=(beside.AFTER,),
+        body="SqlRequest",
+        answer="SqlRows",
+        arrow=True,
+        refusals=(_BAD, _LARGE),
     ),
     Operation(
         id="listModels",

@@ -9,6 +9,7 @@ from schemas import shapes
 from schemas.http import parameter_shapes, parameters
 from schemas.http.conversations import ITEMS_MAX
 from schemas.http.sources import INPUT_LENGTH_MAX
+from schemas.http.sql import ROWS, ROWS_MAX, STATEMENT_LENGTH_MAX, TIME_S
 from schemas.ids import CONVERSATION_PREFIX, RESPONSE_PREFIX
 from schemas.shapes import Shape
 
@@ -97,6 +98,30 @@ def described() -> dict[str, Shape]:
             },
             required=("model",),
             says="A window to compact. One of `input` and `previous_response_id` is needed.",
+        ),
+        "SqlRequest": _body(
+            {
+                "statement": shapes.described(
+                    shapes.text(most=STATEMENT_LENGTH_MAX), "One SELECT, in DuckDB's SQL."
+                ),
+                "sequence": shapes.described(
+                    shapes.integer(least=0, most=2**53),
+                    "A sequence of the log the answer must stand at, or behind.",
+                ),
+                "time_s_max": {
+                    "type": "number",
+                    "minimum": 0.001,
+                    "maximum": 3600,
+                    "default": TIME_S,
+                    "description": "Seconds it may run, until all of the answer is taken.",
+                },
+                "rows_max": shapes.described(
+                    shapes.integer(least=0, most=ROWS_MAX),
+                    f"Most rows to answer; without it {ROWS} in JSON, and all of them in Arrow.",
+                ),
+            },
+            required=("statement",),
+            says="A statement that reads the views.",
         ),
         "InputTokensRequest": _body(
             {

@@ -37,6 +37,7 @@ from services.gateway.repeats import Repeats
 from services.gateway.request_log import RequestLog
 from services.gateway.responses import ResponseEndpoints
 from services.gateway.settings import GatewaySettings
+from services.gateway.sql import SqlEndpoint
 from services.gateway.turns import Turns
 from services.gateway.unanswered import Unanswered
 from services.gateway.waiting import WaitingTurns
@@ -124,6 +125,7 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
         *_on_a_response(responses, after),
         *_on_conversations(crud, reader, after),
         *_on_histories(client, conversations, after),
+        *_on_views(client, reader),
         Route("/v1/models", models.list, methods=["GET"]),
         # Names of models may hold slashes.
         Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
@@ -194,6 +196,11 @@ def _on_histories(
         Route(one + "/diff", after.awaited(endpoints.diff), methods=["GET"]),
         Route(one + "/fork", endpoints.fork, methods=["POST"]),
     ]
+
+
+def _on_views(client: Client, reader: BodyReader) -> list[Route]:
+    sql = SqlEndpoint(client, reader)
+    return [Route("/v1/turnlog/sql", reader.bounded(sql.run), methods=["POST"])]
 
 
 class Server(uvicorn.Server):

@@ -12,3 +12,10 @@ def project_of(_connection: HTTPConnection) -> str:
     there is.
     """
     return DEFAULT_PROJECT
+
+
+def demand_admin(_connection: HTTPConnection) -> None:
+    """Return if the caller may see every project.
+
+    No API keys are configured: whoever reaches this server, on loopback only, may.
+    """

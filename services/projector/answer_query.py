@@ -2,45 +2,47 @@
 
 import asyncio
 import functools
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
-import duckdb
 import msgspec
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from schemas import subjects
-from schemas.queries import Sql
+from schemas import queries, subjects
+from schemas.queries import Sql, SqlAnswer
 from services import clock
 from services.projector import query
+from services.projector.asker import ENVELOPE_BYTES, Asker, AskerGone
 from services.projector.generations import Generations
+from services.projector.pieces import PIECE_BYTES, Answer, Piece
 from services.projector.settings import ProjectorSettings
-
-INTERRUPT_S = 0.05
-"""How often an overdue statement is told to end: the first time it may not have begun."""
-ENVELOPE_BYTES = 4096
-"""Room a message needs around an answer."""
+from services.projector.threads import AllTaken, Threads
 
 log = structlog.get_logger()
+
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+class Unanswered(Exception):
+    """Why a question has no answer."""
+
+    def __init__(self, answer: SqlAnswer) -> None:
+        """``answer`` is what is told instead."""
+        self.answer = answer
+        super().__init__(answer.error)
 
 
 class QueryAnswerer:
     """Runs statements on threads of their own; neither the loop nor the writer waits for one."""
 
     def __init__(
-        self,
-        client: Client,
-        views: Generations,
-        settings: ProjectorSettings,
+        self, client: Client, views: Generations, threads: Threads, settings: ProjectorSettings
     ) -> None:
         """``settings`` bound what a question may take."""
         self._client = client
         self._views = views
         self._settings = settings
-        self._threads = ThreadPoolExecutor(settings.sql_parallel_max, thread_name_prefix="sql")
-        self._free = asyncio.Semaphore(settings.sql_parallel_max)
+        self._threads = threads
         self._asked: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -56,7 +58,6 @@ class QueryAnswerer:
         for task in self._asked:
             task.cancel()
         await asyncio.gather(*self._asked, return_exceptions=True)
-        self._threads.shutdown()
 
     async def _take(self, message: Msg) -> None:
         # A task for each: nats-py hands out one question at a time.
@@ -67,57 +68,129 @@ class QueryAnswerer:
     async def _respond(self, message: Msg) -> None:
         begun = clock.monotonic()
         try:
-            answer = await self.answer(msgspec.json.decode(message.data, type=Sql))
+            question = msgspec.json.decode(message.data, type=Sql)
         except msgspec.MsgspecError as error:
-            answer = query.failed(f"not a question: {error}")
+            answer = SqlAnswer(error=f"not a question: {error}", code=queries.REFUSED)
+            await message.respond(_encode(answer))
+            return
+        told = "answered"
+        try:
+            if question.pieces:
+                asker = Asker(self._client, message)
+                await asker.while_there(self._in_pieces(asker, question))
+            else:
+                await message.respond(await self.answer(question))
+        except AskerGone:
+            told = "given up"
         except Exception:
             log.exception("query.crashed")
-            answer = query.failed("the projector failed to run the statement")
-        await message.respond(answer)
+            return
         duration_ms = round((clock.monotonic() - begun) * 1000, 1)
-        log.info("query.answered", answer_bytes=len(answer), duration_ms=duration_ms)
+        log.info("query.answered", outcome=told, duration_ms=duration_ms)
 
     async def answer(self, question: Sql) -> bytes:
-        """The encoded answer to ``question``; its error text where there is none."""
+        """The encoded answer to ``question`` in one message; its error text where there is none."""
+        try:
+            return await self._whole(question)
+        except Exception as error:  # noqa: BLE001 - told is what it was
+            return _encode(self._reason(error, question))
+
+    async def _whole(self, question: Sql) -> bytes:
+        wait_s = await self._ready(question)
+        async with self._threads.one(wait_s=wait_s):
+            connection = self._views.cursor()
+            work = functools.partial(
+                query.run,
+                connection,
+                question.statement,
+                rows_max=self._rows(question),
+                bytes_max=self._client.max_payload - ENVELOPE_BYTES,
+            )
+            until = clock.monotonic() + self._time_s(question)
+            return await self._threads.run(connection, work, until=until)
+
+    async def _in_pieces(self, asker: Asker, question: Sql) -> None:
+        try:
+            wait_s = await self._ready(question)
+            async with self._threads.one(wait_s=wait_s):
+                await self._tell(asker, question)
+        except AskerGone:
+            raise
+        except Exception as error:  # noqa: BLE001 - told is what it was
+            until = clock.monotonic() + self._settings.sql_wait_s_max
+            reason = self._reason(error, question)
+            await asker.tell(queries.NONE, _encode(reason), sequence=reason.sequence, until=until)
+
+    async def _tell(self, asker: Asker, question: Sql) -> None:
+        until = clock.monotonic() + self._time_s(question)
+        arrow = question.form == queries.ARROW
+        connection = self._views.cursor()
+        try:
+            answer = Answer(
+                connection,
+                question.statement,
+                form=question.form,
+                rows_max=question.rows_max if arrow else self._rows(question),
+                piece_bytes=min(PIECE_BYTES, self._client.max_payload - ENVELOPE_BYTES),
+            )
+            pieces = answer.pieces()
+            while True:
+                piece: Piece = await self._threads.run(
+                    connection, functools.partial(next, pieces), until=until
+                )
+                kind = queries.LAST if piece.last else queries.PIECE
+                await asker.tell(
+                    kind,
+                    piece.data,
+                    sequence=answer.sequence,
+                    truncated=piece.truncated,
+                    until=until + self._settings.sql_wait_s_max,
+                )
+                if piece.last:
+                    return
+        finally:
+            connection.close()
+
+    async def _ready(self, question: Sql) -> float:
+        """Seconds it may still wait for others, once the views are where it wants them."""
         wait_s = min(question.wait_s, self._settings.sql_wait_s_max)
         deadline = clock.monotonic() + wait_s
         if not await self._views.reached(question.sequence, wait_s=wait_s):
-            why = self._views.hindrance()
-            return query.failed(
-                f"the views stand at {self._views.sequence} and did not reach "
-                f"{question.sequence}{f': {why}' if why else f' in {wait_s:g} s'}",
-                sequence=self._views.sequence,
-            )
-        try:
-            async with asyncio.timeout(max(0.0, deadline - clock.monotonic())):
-                await self._free.acquire()
-        except TimeoutError:
-            return query.failed(f"other statements ran for {wait_s:g} s: try again")
-        try:
-            return await self._run(question)
-        finally:
-            self._free.release()
+            raise Unanswered(behind(self._views, question.sequence, wait_s=wait_s))
+        return deadline - clock.monotonic()
 
-    async def _run(self, question: Sql) -> bytes:
-        connection = self._views.cursor()
-        time_s = min(question.time_s_max, self._settings.sql_time_s_max)
-        work = functools.partial(
-            query.run,
-            connection,
-            question.statement,
-            rows_max=min(question.rows_max, self._settings.sql_rows_max),
-            bytes_max=self._client.max_payload - ENVELOPE_BYTES,
-        )
-        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        try:
-            await asyncio.wait({running}, timeout=time_s)
-        finally:
-            # Cancelled or not: the thread must be free again.
-            while not running.done():
-                with suppress(duckdb.ConnectionException):  # it ended meanwhile
-                    connection.interrupt()
-                await asyncio.wait({running}, timeout=INTERRUPT_S)
-        answer = running.result()
-        if answer is None:
-            return query.failed(f"the statement ran longer than {time_s:g} s and was ended")
-        return answer
+    def _reason(self, error: Exception, question: Sql) -> SqlAnswer:
+        match error:
+            case Unanswered():
+                return error.answer
+            case AllTaken():
+                return busy(min(question.wait_s, self._settings.sql_wait_s_max))
+            case _ if isinstance(error, query.TOLD):
+                return query.reason(error, time_s=self._time_s(question))
+            case _:
+                log.error("query.crashed", exc_info=error)
+                told = "the projector failed to run the statement"
+                return SqlAnswer(error=told, code=queries.CRASHED)
+
+    def _rows(self, question: Sql) -> int:
+        rows_max = self._settings.sql_rows_max
+        return rows_max if question.rows_max is None else min(question.rows_max, rows_max)
+
+    def _time_s(self, question: Sql) -> float:
+        return min(question.time_s_max, self._settings.sql_time_s_max)
+
+
+def behind(views: Generations, sequence: int, *, wait_s: float) -> SqlAnswer:
+    """What is told of a sequence the views do not stand at."""
+    why = views.hindrance()
+    return SqlAnswer(
+        sequence=views.sequence,
+        error=f"the views stand at {views.sequence} and did not reach "
+        f"{sequence}{f': {why}' if why else f' in {wait_s:g} s'}",
+        code=queries.BEHIND,
+    )
+
+
+def busy(wait_s: float) -> SqlAnswer:
+    """What is told when no thread is free."""
+    return SqlAnswer(error=f"other statements ran for {wait_s:g} s: try again", code=queries.BUSY)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from services.projector.files import ViewsInUse
 from services.projector.generations import Generations
 from services.projector.lag import Lag
 from services.projector.settings import ProjectorSettings
+from services.projector.threads import Threads
 from services.settings import demand
 
 COLLECTED_OBJECTS = 100_000
@@ -27,6 +29,9 @@ looking through them as often as is the default takes a quarter of a rebuild."""
 SWITCH_S = 0.0005
 """Seconds a thread may keep the interpreter from one that waits. The writer needs it for moments
 only, dozens of times a transaction; at the default of 5 ms it would mostly wait."""
+
+OTHER_BYTES = 2 * 1024 * 1024 * 1024
+"""Memory of everything but DuckDB's own: the interpreter, batches that are prepared, answers."""
 
 log = structlog.get_logger()
 
@@ -39,7 +44,11 @@ async def opened(settings: ProjectorSettings) -> AsyncIterator[Generations]:
         await streams.declare(client, chosen=settings)
         views = Generations(settings)
         await views.open()
-        answerers = (QueryAnswerer(client, views, settings), RebuildAnswerer(client, views))
+        threads = Threads(settings.sql_parallel_max, name="sql")
+        answerers = (
+            QueryAnswerer(client, views, threads, settings),
+            RebuildAnswerer(client, views),
+        )
         try:
             for answerer in answerers:
                 await answerer.start()
@@ -48,6 +57,7 @@ async def opened(settings: ProjectorSettings) -> AsyncIterator[Generations]:
         finally:
             for answerer in answerers:
                 await answerer.stop()
+            threads.close()
             await views.close()
     finally:
         await client.close()
@@ -70,11 +80,25 @@ async def run(settings: ProjectorSettings) -> None:
     log.info("projector.stopped")
 
 
+def bound_memory(settings: ProjectorSettings) -> None:
+    """Have allocations fail that no statement should need.
+
+    DuckDB counts tables and intermediate results, not the values a function makes meanwhile:
+    ``repeat('x', 4000000000)`` would take what the whole machine has.
+    """
+    # Twice: views may be built beside those that answer.
+    bound = 2 * settings.duckdb_memory_bytes_max + OTHER_BYTES
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    if most == resource.RLIM_INFINITY or bound < most:
+        resource.setrlimit(resource.RLIMIT_DATA, (bound, most))
+
+
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = demand(ProjectorSettings)
     telemetry.configure(process="projector", level=settings.log_level)
     gc.set_threshold(COLLECTED_OBJECTS)
+    bound_memory(settings)
     os.nice(settings.niceness)
     sys.setswitchinterval(SWITCH_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -32,6 +32,9 @@ TABLE_FUNCTIONS = frozenset(
 )
 """Those that only compute, or read the catalogue."""
 
+FUNCTIONS_REFUSED = frozenset({"nextval", "setval", "sleep_ms", "write_log"})
+"""Those that do something, or nothing for as long as they are told."""
+
 _EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?", re.IGNORECASE)
 
 
@@ -55,21 +58,26 @@ def check(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
         raise StatementRefused("PIVOT is possible as SELECT * FROM ... PIVOT (... IN (...)) only")
     if kind != duckdb.StatementType.SELECT:
         raise StatementRefused(f"only SELECT is possible here, not {kind.name}")
-    for name in _table_functions(_tree(connection, statement)):
-        if name not in TABLE_FUNCTIONS:
+    for name, of_rows in _functions(_tree(connection, statement)):
+        if of_rows and name not in TABLE_FUNCTIONS:
             raise StatementRefused(f"table function {name} is not available here")
+        if not of_rows and name in FUNCTIONS_REFUSED:
+            raise StatementRefused(f"function {name} is not available here")
 
 
 def _tree(connection: duckdb.DuckDBPyConnection, statement: str) -> object:
-    row = connection.execute("SELECT json_serialize_sql($statement)", {"statement": statement})
-    tree = msgspec.json.decode(str((row.fetchone() or ("null",))[0]))
+    serialized = connection.execute(
+        "SELECT json_serialize_sql($statement)", {"statement": statement}
+    )
+    ((text,),) = serialized.fetchall()
+    tree = msgspec.json.decode(str(text))
     if not isinstance(tree, dict) or tree.get("error"):
         raise StatementRefused("this form of SELECT is not available here")
     return tree
 
 
-def _table_functions(node: object) -> Iterator[str]:
-    """Names of all table functions in a syntax tree."""
+def _functions(node: object) -> Iterator[tuple[str, bool]]:
+    """Names of all functions in a syntax tree, and whether they make tables."""
     waiting = [node]
     while waiting:
         node = waiting.pop()
@@ -78,4 +86,6 @@ def _table_functions(node: object) -> Iterator[str]:
         elif isinstance(node, dict):
             waiting.extend(node.values())
             if node.get("type") == "TABLE_FUNCTION":
-                yield str(node["function"]["function_name"]).lower()
+                yield str(node["function"]["function_name"]).lower(), True
+            elif node.get("class") == "FUNCTION":
+                yield str(node["function_name"]).lower(), False

@@ -1,18 +1,22 @@
 """Runs one statement of an analyst and makes JSON of what it answers."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
 import duckdb
 import msgspec
 
+from schemas import queries
 from schemas.queries import SqlAnswer
 from services.projector import guard
 
 FETCHED_ROWS = 256
 _INTEGER_MAX = 2**63 - 1
+
+TOLD = (guard.StatementRefused, duckdb.Error, MemoryError)
+"""What a statement may raise."""
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _ZONED = "TIMESTAMP WITH TIME ZONE"
@@ -21,31 +25,66 @@ _SEQUENCE = "SELECT sequence FROM projection"
 
 def run(
     connection: duckdb.DuckDBPyConnection, statement: str, *, rows_max: int, bytes_max: int
-) -> bytes | None:
-    """The encoded `SqlAnswer`, at most ``bytes_max`` long; none if it was interrupted.
+) -> bytes:
+    """The encoded `SqlAnswer`, at most ``bytes_max`` long; raises what `reason` tells.
 
     ``connection`` is used for nothing else, and closed.
     """
     try:
-        guard.check(connection, statement)
-        connection.execute("BEGIN TRANSACTION READ ONLY")
-        row = connection.execute(_SEQUENCE).fetchone()
-        assert row is not None
-        _execute(connection, statement)
-        return _answer(connection, sequence=row[0], rows_max=rows_max, bytes_max=bytes_max)
-    except guard.StatementRefused as refused:
-        return failed(str(refused))
-    except duckdb.InterruptException:
-        return None
-    except duckdb.Error as error:
-        return failed(_one_line(str(error)))
+        sequence = begin(connection, statement)
+        return _answer(connection, statement, sequence, rows_max=rows_max, bytes_max=bytes_max)
     finally:
         connection.close()
 
 
-def failed(text: str, *, sequence: int = 0) -> bytes:
-    """An answer that says why there is none."""
-    return _encode(SqlAnswer(error=text, sequence=sequence))
+def begin(connection: duckdb.DuckDBPyConnection, statement: str) -> int:
+    """The sequence that all which is read from ``connection`` from now on stands at.
+
+    Raises `guard.StatementRefused`.
+    """
+    guard.check(connection, statement)
+    return stand(connection)
+
+
+def stand(connection: duckdb.DuckDBPyConnection) -> int:
+    """As `begin`, for statements of our own."""
+    connection.execute("BEGIN TRANSACTION READ ONLY")
+    ((sequence,),) = connection.execute(_SEQUENCE).fetchall()
+    return int(sequence)
+
+
+def reason(error: Exception, *, time_s: float) -> SqlAnswer:
+    """What an asker is told of a statement that came to nothing in ``time_s`` seconds at most."""
+    match error:
+        case guard.StatementRefused():
+            return SqlAnswer(error=str(error), code=queries.REFUSED)
+        case duckdb.InterruptException():
+            told = f"the statement ran longer than {time_s:g} s and was ended"
+            return SqlAnswer(error=told, code=queries.TIMED_OUT)
+        case duckdb.OutOfMemoryException() | MemoryError():
+            told = "the statement needs more memory than it may take"
+            return SqlAnswer(error=told, code=queries.OUT_OF_MEMORY)
+        case _:
+            return SqlAnswer(error=_one_line(str(error)), code=queries.FAILED)
+
+
+def rows(
+    connection: duckdb.DuckDBPyConnection, *, rows_max: int | None
+) -> Iterator[tuple[object, ...]]:
+    """Rows of what was executed, as JSON can say them: one more than ``rows_max`` if there are."""
+    left = math.inf if rows_max is None else rows_max + 1
+    while fetched := connection.fetchmany(int(min(FETCHED_ROWS, left))):
+        left -= len(fetched)
+        for row in fetched:
+            yield tuple(plain(value) for value in row)
+        if left == 0:
+            return
+
+
+def execute(connection: duckdb.DuckDBPyConnection, statement: str) -> tuple[str, ...]:
+    """Names of the columns that can be fetched."""
+    _execute(connection, statement)
+    return tuple(str(column[0]) for column in connection.description or ())
 
 
 def _execute(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
@@ -71,20 +110,23 @@ def _quoted(name: object) -> str:
 
 
 def _answer(
-    connection: duckdb.DuckDBPyConnection, *, sequence: int, rows_max: int, bytes_max: int
+    connection: duckdb.DuckDBPyConnection,
+    statement: str,
+    sequence: int,
+    *,
+    rows_max: int,
+    bytes_max: int,
 ) -> bytes:
-    columns = tuple(str(column[0]) for column in connection.description or ())
+    columns = execute(connection, statement)
     answer = SqlAnswer(sequence=sequence, columns=columns, truncated=True)
     room = bytes_max - len(_encode(answer))
-    rows: list[tuple[object, ...]] = []
-    while fetched := connection.fetchmany(min(FETCHED_ROWS, rows_max + 1 - len(rows))):
-        for row in fetched:
-            values = tuple(plain(value) for value in row)
-            room -= len(_encode(values)) + 1
-            if len(rows) == rows_max or room < 0:
-                return _encode(msgspec.structs.replace(answer, rows=tuple(rows)))
-            rows.append(values)
-    return _encode(msgspec.structs.replace(answer, rows=tuple(rows), truncated=False))
+    kept: list[tuple[object, ...]] = []
+    for row in rows(connection, rows_max=rows_max):
+        room -= len(_encode(row)) + 1
+        if len(kept) == rows_max or room < 0:
+            return _encode(msgspec.structs.replace(answer, rows=tuple(kept)))
+        kept.append(row)
+    return _encode(msgspec.structs.replace(answer, rows=tuple(kept), truncated=False))
 
 
 def plain(value: Any) -> object:

@@ -35,4 +35,4 @@ class ProjectorSettings(Settings, frozen=True, kw_only=True):
     sql_wait_s_max: float = 30.0
     """Seconds a question may wait for its sequence and for its turn, whatever its asker allows."""
     sql_rows_max: int = 100_000
-    """Rows of an answer, whatever its asker allows."""
+    """Rows of an answer in JSON, whatever its asker allows. Arrow has no limit but time."""

@@ -363,10 +363,12 @@ class Running:
         """Names of a conversation's events, oldest first."""
         return [name for commit in self.commits(conversation_id) for name in names(commit)]
 
-    def ask_sql(self, statement: str, *, sequence: int | None = None) -> SqlAnswer:
+    def ask_sql(
+        self, statement: str, *, sequence: int | None = None, wait_s: float = 25.0
+    ) -> SqlAnswer:
         """The projector's answer at ``sequence`` or later; none: at the log's last."""
         wanted = self.last_sequence() if sequence is None else sequence
-        question = Sql(statement=statement, sequence=wanted, wait_s=25.0, rows_max=100_000)
+        question = Sql(statement=statement, sequence=wanted, wait_s=wait_s, rows_max=100_000)
 
         async def ask(client: Client) -> SqlAnswer:
             answer = await client.request(
