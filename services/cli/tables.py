@@ -2,18 +2,26 @@
 
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 
 GAP = "  "
 
 
-def write(columns: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "") -> None:
-    """Rows to standard output; ``caption`` stands below a table only."""
-    if sys.stdout.isatty():
+def write(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    caption: str = "",
+    to: TextIO | None = None,
+) -> None:
+    """Rows to ``to``, or standard output; ``caption`` stands below a table only."""
+    to = to or sys.stdout
+    if to.isatty():
         _write_table(columns, rows, caption)
     else:
-        _write_aligned(columns, rows)
+        _write_aligned(columns, rows, to)
 
 
 def _write_table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> None:
@@ -27,8 +35,8 @@ def _write_table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption:
     console.Console().print(shown)
 
 
-def _write_aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _write_aligned(columns: Sequence[str], rows: Sequence[Sequence[str]], to: TextIO) -> None:
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     for row in (columns, ["-" * width for width in widths], *rows):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        click.echo(GAP.join(cells).rstrip())
+        click.echo(GAP.join(cells).rstrip(), file=to)
