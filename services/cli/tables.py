@@ -27,12 +27,16 @@ def write(
 def _write_table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> None:
     from rich import box, console, table, text  # noqa: PLC0415 - only a terminal needs it
 
-    shown = table.Table(box=box.SIMPLE_HEAD, caption=caption or None)
+    shown = table.Table(box=box.SIMPLE_HEAD)
     for name in columns:
         shown.add_column(text.Text(name), overflow="fold")
     for row in rows:
         shown.add_row(*map(text.Text, row))
-    console.Console().print(shown)
+    terminal = console.Console()
+    terminal.print(shown)
+    if caption:
+        # Not the table's own, which would be as narrow as it.
+        terminal.print(text.Text(caption, style="dim"))
 
 
 def _write_aligned(columns: Sequence[str], rows: Sequence[Sequence[str]], to: TextIO) -> None:
