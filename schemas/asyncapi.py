@@ -10,7 +10,8 @@ from typing import TypeGuard
 import msgspec
 
 from schemas import openapi, shapes
-from schemas.channels import CHANNELS, PARAMETERS, Channel, Message, http
+from schemas.channel import Channel, Message
+from schemas.channels import CHANNELS, PARAMETERS, http
 from schemas.envelope import Outline
 from schemas.events import CLASSES
 from schemas.queries import Compact, CompactAnswer

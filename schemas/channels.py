@@ -4,27 +4,13 @@ Read by `schemas.asyncapi`. Whoever speaks or listens on NATS is a process of Tu
 beside it: the same subjects, the same messages.
 """
 
-from collections.abc import Mapping
-from typing import Literal
-
-import msgspec
-
-from schemas import deltas, envelope, openapi, queries, shapes, subjects
+from schemas import deltas, envelope, openapi, shapes, subjects
+from schemas.asked import ASKED
+from schemas.channel import COUNT, Channel, Message
 from schemas.claims import Claim
 from schemas.envelope import Commit
 from schemas.http import websocket
 from schemas.http.errors import ErrorBody
-from schemas.queries import (
-    Compact,
-    CompactAnswer,
-    Digest,
-    DigestAnswer,
-    Health,
-    Rebuild,
-    Rebuilding,
-    Sql,
-    SqlAnswer,
-)
 from schemas.repeats import Mark
 from schemas.shapes import Shape
 from schemas.turn_requests import Context, TurnRequest
@@ -33,36 +19,6 @@ from schemas.turn_requests import Context, TurnRequest
 def http(name: str) -> Shape:
     """A shape of the HTTP contract."""
     return {"$ref": f"{openapi.FILE}{shapes.COMPONENTS}{name}"}
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """A message of a channel; ``payload`` is a struct, or the shape of what is none."""
-
-    name: str
-    says: str
-    payload: type[msgspec.Struct] | Shape
-    content_type: str = openapi.JSON
-    headers: Mapping[str, Shape] = {}
-    optional: Mapping[str, Shape] = {}
-    """Headers that are not always there."""
-
-
-class Channel(msgspec.Struct, frozen=True, kw_only=True):
-    """A subject; ``does`` is what Turnlog does with its messages."""
-
-    address: str
-    says: str
-    does: Literal["send", "receive"]
-    messages: tuple[Message, ...]
-    stream: str | None = None
-    """The JetStream stream that captures it; without one it is core NATS and kept nowhere."""
-    queue: str | None = None
-    """The queue group, or durable consumer, that takes its messages."""
-    reply: Message | None = None
-    """What is answered to the reply subject of a question."""
-    back: tuple[Message, ...] = ()
-    """What is said in the other direction."""
-    server: Literal["nats", "gateway"] = "nats"
 
 
 PARAMETERS: dict[str, str] = {
@@ -78,7 +34,6 @@ PARAMETERS: dict[str, str] = {
 """What stands for itself in an address."""
 
 _MESSAGE_ID = "Nats-Msg-Id"
-_COUNT = shapes.text(pattern="^[0-9]+$")
 
 _EVENTS = shapes.described(
     shapes.TEXT,
@@ -98,8 +53,8 @@ _DELTAS = (
         says="What the turn has said since; more will come.",
         payload=_EVENTS,
         content_type=openapi.EVENT_STREAM,
-        headers={deltas.KIND_HEADER: shapes.exactly(deltas.EVENTS), deltas.FIRST_HEADER: _COUNT},
-        optional={deltas.ATTEMPT_HEADER: _COUNT},
+        headers={deltas.KIND_HEADER: shapes.exactly(deltas.EVENTS), deltas.FIRST_HEADER: COUNT},
+        optional={deltas.ATTEMPT_HEADER: COUNT},
     ),
     Message(
         name="attempt",
@@ -107,7 +62,7 @@ _DELTAS = (
         "from here on does not count.",
         payload=shapes.ANY,
         headers={deltas.KIND_HEADER: shapes.exactly(deltas.ATTEMPT)},
-        optional={deltas.ATTEMPT_HEADER: _COUNT},
+        optional={deltas.ATTEMPT_HEADER: COUNT},
     ),
     Message(
         name="end",
@@ -116,16 +71,16 @@ _DELTAS = (
         content_type=openapi.EVENT_STREAM,
         headers={
             deltas.KIND_HEADER: shapes.exactly(deltas.END),
-            deltas.FIRST_HEADER: _COUNT,
-            deltas.SEQUENCE_HEADER: _COUNT,
+            deltas.FIRST_HEADER: COUNT,
+            deltas.SEQUENCE_HEADER: COUNT,
         },
     ),
     Message(
         name="refusal",
         says="The turn was refused, by the rules or by the model; nothing follows.",
         payload=ErrorBody,
-        headers={deltas.KIND_HEADER: shapes.exactly(deltas.REFUSAL), deltas.STATUS_HEADER: _COUNT},
-        optional={deltas.RETRY_AFTER_HEADER: _COUNT},
+        headers={deltas.KIND_HEADER: shapes.exactly(deltas.REFUSAL), deltas.STATUS_HEADER: COUNT},
+        optional={deltas.RETRY_AFTER_HEADER: COUNT},
     ),
 )
 
@@ -190,7 +145,7 @@ CHANNELS: dict[str, Channel] = {
                 headers={
                     _MESSAGE_ID: shapes.described(shapes.TEXT, "The id of the commit."),
                     "Nats-Expected-Last-Subject-Sequence": shapes.described(
-                        _COUNT, "Sequence of the conversation's commit before; 0 for its first."
+                        COUNT, "Sequence of the conversation's commit before; 0 for its first."
                     ),
                     envelope.EVENTS_HEADER: shapes.described(
                         shapes.TEXT, "The types of its events, comma-separated."
@@ -311,70 +266,13 @@ CHANNELS: dict[str, Channel] = {
                 payload=Claim,
                 headers={
                     "Nats-Expected-Last-Subject-Sequence": shapes.described(
-                        _COUNT, "Sequence of the claim it takes the place of; 0: of none."
+                        COUNT, "Sequence of the claim it takes the place of; 0: of none."
                     ),
                 },
             ),
         ),
     ),
-    "ask_sql": Channel(
-        address=subjects.ask("sql"),
-        says="Asks the views: read-only SQL, answered at the sequence asked for or later.",
-        does="receive",
-        queue=subjects.PROJECTOR,
-        messages=(Message(name="sql", says="A statement.", payload=Sql),),
-        reply=Message(
-            name="sql_answer",
-            says="Its rows; or, for `pieces`, whatever its header `Turnlog-Kind` says.",
-            payload=SqlAnswer,
-            optional={
-                queries.KIND_HEADER: shapes.one_of(
-                    (queries.WORKING, queries.PIECE, queries.LAST, queries.NONE)
-                ),
-                queries.STANDS_HEADER: _COUNT,
-                queries.TRUNCATED_HEADER: shapes.exactly("true"),
-            },
-        ),
-    ),
-    "ask_digest": Channel(
-        address=subjects.ask("digest"),
-        says="Asks for what two databases of views can be compared by.",
-        does="receive",
-        queue=subjects.PROJECTOR,
-        messages=(Message(name="digest", says="At which sequence.", payload=Digest),),
-        reply=Message(name="digest_answer", says="Hashes of tables.", payload=DigestAnswer),
-    ),
-    "ask_rebuild": Channel(
-        address=subjects.ask("rebuild"),
-        says="Asks for the views to be built again, beside those that answer.",
-        does="receive",
-        queue=subjects.PROJECTOR,
-        messages=(Message(name="rebuild", says="What may replace them.", payload=Rebuild),),
-        reply=Message(
-            name="rebuilding",
-            says="How far it is, again and again; the last one is `done`.",
-            payload=Rebuilding,
-        ),
-    ),
-    "ask_compact": Channel(
-        address=subjects.ask("compact"),
-        says="Asks for a window to be compacted, of which nothing is kept.",
-        does="receive",
-        queue=subjects.COMPACTOR,
-        messages=(Message(name="compact", says="A window.", payload=Compact),),
-        reply=Message(
-            name="compact_answer",
-            says="What to answer; until then, empty messages say that it is worked on.",
-            payload=CompactAnswer,
-        ),
-    ),
-    "ask_health": Channel(
-        address=subjects.ask_health("{process}"),
-        says="Asks a process whether it can serve.",
-        does="receive",
-        messages=(Message(name="health_question", says="Says nothing.", payload=shapes.ANY),),
-        reply=Message(name="health", says="Its word for it.", payload=Health),
-    ),
+    **ASKED,
     "responses": Channel(
         address="/v1/responses",
         says="WebSocket mode of `POST /v1/responses`: turns asked for and told on one connection.",

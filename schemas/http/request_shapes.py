@@ -99,30 +99,7 @@ def described() -> dict[str, Shape]:
             required=("model",),
             says="A window to compact. One of `input` and `previous_response_id` is needed.",
         ),
-        "SqlRequest": _body(
-            {
-                "statement": shapes.described(
-                    shapes.text(most=STATEMENT_LENGTH_MAX), "One SELECT, in DuckDB's SQL."
-                ),
-                "sequence": shapes.described(
-                    shapes.integer(least=0, most=2**53),
-                    "A sequence of the log the answer must stand at, or behind.",
-                ),
-                "time_s_max": {
-                    "type": "number",
-                    "minimum": 0.001,
-                    "maximum": 3600,
-                    "default": TIME_S,
-                    "description": "Seconds it may run, until all of the answer is taken.",
-                },
-                "rows_max": shapes.described(
-                    shapes.integer(least=0, most=ROWS_MAX),
-                    f"Most rows to answer; without it {ROWS} in JSON, and all of them in Arrow.",
-                ),
-            },
-            required=("statement",),
-            says="A statement that reads the views.",
-        ),
+        "SqlRequest": _sql(),
         "InputTokensRequest": _body(
             {
                 **_SOURCES,
@@ -145,6 +122,33 @@ def _checked(rules: Mapping[str, parameters.Check]) -> dict[str, Shape]:
         name: shapes.described(shape, _SAYS[name]) if name in _SAYS else shape
         for name, shape in ((name, parameter_shapes.shape(rule)) for name, rule in rules.items())
     }
+
+
+def _sql() -> Shape:
+    return _body(
+        {
+            "statement": shapes.described(
+                shapes.text(most=STATEMENT_LENGTH_MAX), "One SELECT, in DuckDB's SQL."
+            ),
+            "sequence": shapes.described(
+                shapes.integer(least=0, most=2**53),
+                "A sequence of the log the answer must stand at, or behind.",
+            ),
+            "time_s_max": {
+                "type": "number",
+                "minimum": 0.001,
+                "maximum": 3600,
+                "default": TIME_S,
+                "description": "Seconds it may run, until all of the answer is taken.",
+            },
+            "rows_max": shapes.described(
+                shapes.integer(least=0, most=ROWS_MAX),
+                f"Most rows to answer; without it {ROWS} in JSON, and all of them in Arrow.",
+            ),
+        },
+        required=("statement",),
+        says="A statement that reads the views.",
+    )
 
 
 def _body(

@@ -13,7 +13,8 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from schemas import asyncapi, openapi, subjects
-from schemas.channels import CHANNELS, Message
+from schemas.channel import Message
+from schemas.channels import CHANNELS
 from schemas.queries import Digest, Rebuild, Sql
 from services.simulator.directives import HOSTED
 from tests.whole.asking import last, request
