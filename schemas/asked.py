@@ -8,6 +8,8 @@ from schemas.queries import (
     Digest,
     DigestAnswer,
     Health,
+    Listing,
+    ListingAnswer,
     Rebuild,
     Rebuilding,
     Sql,
@@ -33,6 +35,14 @@ ASKED: dict[str, Channel] = {
                 queries.TRUNCATED_HEADER: shapes.exactly("true"),
             },
         ),
+    ),
+    "ask_conversations": Channel(
+        address=subjects.ask("conversations"),
+        says="Asks for conversations of a project by what they are and what is said in them.",
+        does="receive",
+        queue=subjects.PROJECTOR,
+        messages=(Message(name="listing", says="What they have in common.", payload=Listing),),
+        reply=Message(name="listing_answer", says="A page of them.", payload=ListingAnswer),
     ),
     "ask_digest": Channel(
         address=subjects.ask("digest"),

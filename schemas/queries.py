@@ -1,5 +1,6 @@
 """Questions on ``ask.*`` and their answers, as JSON."""
 
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -32,6 +33,8 @@ TIMED_OUT = "statement_timed_out"
 OUT_OF_MEMORY = "statement_out_of_memory"
 BEHIND = "views_behind"
 """The views do not stand at the sequence that was asked for; they may later."""
+UNKNOWN = "conversation_unknown"
+"""A page was to begin behind a conversation that the project has not."""
 BUSY = "views_busy"
 """Others are being answered; it may be asked again."""
 CRASHED = "projector_failed"
@@ -83,6 +86,53 @@ class SqlAnswer(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[object, ...], ...] = ()
     truncated: bool = False
+    error: str | None = None
+    code: str | None = None
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """Asks for conversations of ``project`` that match all of this (subject ``ask.conversations``).
+
+    Neither hidden nor deleted ones. ``after`` and ``before`` mean at or after, and before; ``text``
+    is something that is said in an item that stands, in whatever case. They are in the order of
+    their creation; ``after`` is the one that the page begins behind.
+    """
+
+    project: str
+    metadata: dict[str, str] = {}
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    updated_after: datetime | None = None
+    updated_before: datetime | None = None
+    model: str | None = None
+    tokens_min: int | None = None
+    tokens_max: int | None = None
+    text: str | None = None
+    limit: int = 20
+    after: str | None = None
+    newest_first: bool = True
+    sequence: int = 0
+    wait_s: float = 5.0
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversation of a listing; ``metadata`` is a JSON object."""
+
+    conversation_id: str
+    created_at: datetime
+    updated_at: datetime
+    metadata: msgspec.Raw
+    items: int
+    turns: int
+    tokens: int
+
+
+class ListingAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of conversations and the sequence it stands at, or why there is none."""
+
+    sequence: int = 0
+    conversations: tuple[Listed, ...] = ()
+    has_more: bool = False
     error: str | None = None
     code: str | None = None
 

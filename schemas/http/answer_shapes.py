@@ -8,6 +8,7 @@ from schemas.http.conversations import Conversation, ConversationDeleted, ItemLi
 from schemas.http.errors import ErrorBody
 from schemas.http.health import ServicesHealth
 from schemas.http.input_tokens import InputTokens
+from schemas.http.listing import ConversationList, ConversationListed
 from schemas.http.parameter_shapes import shape
 from schemas.http.parameters import CREATE
 from schemas.http.responses import CompactedResponse, Response, ResponseDeleted, Usage
@@ -57,6 +58,8 @@ def described() -> dict[str, Shape]:
         **shapes.struct(InputTokens),
         **shapes.struct(ServicesHealth),
         **_of_histories(),
+        **shapes.struct(ConversationListed, {"metadata": shapes.ref("Metadata")}),
+        **shapes.struct(ConversationList, {"data": shapes.array(shapes.ref("ConversationListed"))}),
         **shapes.struct(SqlRows, {"rows": shapes.array(shapes.array(shapes.ANY))}),
         **shapes.struct(ErrorBody),
         "Document": shapes.record({"openapi": shapes.TEXT}, required=("openapi",)),

@@ -5,6 +5,7 @@ import msgspec
 from schemas import claims, shapes
 from schemas.http import checks
 from schemas.http.history import COMMITS_MAX
+from schemas.http.listing import TEXT_LENGTH_MAX, TIMES, TOKENS_MAX
 from schemas.ids import CONVERSATION_PREFIX, RESPONSE_PREFIX
 from schemas.shapes import Shape
 from schemas.turn_requests import INTERRUPT, QUEUE, REJECT
@@ -64,6 +65,47 @@ PAGE = (
         shape=shapes.TEXT,
     ),
     INCLUDE,
+)
+_TIME = shapes.any_of(
+    shapes.integer(least=0, most=10**11 - 1), {**shapes.TEXT, "format": "date-time"}
+)
+LISTING = (
+    PAGE[0],
+    PAGE[1],
+    Parameter(
+        name="after",
+        says="Id of the conversation the page begins behind: `last_id` of the page before.",
+        shape=shapes.TEXT,
+    ),
+    *(
+        Parameter(
+            name=name,
+            says=f"Those that were {name.replace('_after', ' at or after').replace('_', ' ')} "
+            "this time, in unix seconds or as a date and time.",
+            shape=_TIME,
+        )
+        for name in TIMES
+    ),
+    Parameter(
+        name="model",
+        says="Those with a turn this model has answered, or was asked to.",
+        shape=shapes.text(most=TEXT_LENGTH_MAX),
+    ),
+    Parameter(
+        name="tokens_min",
+        says="Those whose next window has so many tokens, or more.",
+        shape=shapes.integer(least=0, most=TOKENS_MAX),
+    ),
+    Parameter(
+        name="tokens_max",
+        says="Those whose next window has so many tokens, or fewer.",
+        shape=shapes.integer(least=0, most=TOKENS_MAX),
+    ),
+    Parameter(
+        name="text",
+        says="Those in which this is said, in upper or lower case.",
+        shape=shapes.text(most=TEXT_LENGTH_MAX),
+    ),
 )
 OVERLAP = Parameter(
     name=OVERLAP_HEADER,

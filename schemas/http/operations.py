@@ -303,6 +303,18 @@ OPERATIONS: tuple[Operation, ...] = (
         refusals=(_BAD, _ABSENT, _LARGE),
     ),
     Operation(
+        id="listConversations",
+        method="GET",
+        path="/v1/turnlog/conversations",
+        tag="Views",
+        says="List conversations that match.",
+        more="Neither hidden nor deleted ones. Besides, `metadata.<key>=<value>`, any number of "
+        "them. Other names are refused.",
+        parameters=(*beside.LISTING, beside.AFTER),
+        answer="ConversationList",
+        refusals=(_BAD, _ABSENT),
+    ),
+    Operation(
         id="runSql",
         method="POST",
         path="/v1/turnlog/sql",

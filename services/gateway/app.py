@@ -31,6 +31,7 @@ from services.gateway.document import DocumentEndpoint
 from services.gateway.health import HealthEndpoint
 from services.gateway.history import HistoryEndpoints
 from services.gateway.input_tokens import InputTokensEndpoint
+from services.gateway.listing import ListingEndpoint
 from services.gateway.protocol import WebSocketProtocol, http_protocol
 from services.gateway.repeated_turns import RepeatedTurns
 from services.gateway.repeats import Repeats
@@ -200,7 +201,10 @@ def _on_histories(
 
 def _on_views(client: Client, reader: BodyReader) -> list[Route]:
     sql = SqlEndpoint(client, reader)
-    return [Route("/v1/turnlog/sql", reader.bounded(sql.run), methods=["POST"])]
+    return [
+        Route("/v1/turnlog/conversations", ListingEndpoint(client).list, methods=["GET"]),
+        Route("/v1/turnlog/sql", reader.bounded(sql.run), methods=["POST"]),
+    ]
 
 
 class Server(uvicorn.Server):

@@ -1,6 +1,5 @@
 """Answers ``ask.sql``: any projector that hears the question may, so one does."""
 
-import asyncio
 import functools
 
 import msgspec
@@ -12,6 +11,7 @@ from schemas import queries, subjects
 from schemas.queries import Sql, SqlAnswer
 from services import clock
 from services.projector import query
+from services.projector.answering import Answering
 from services.projector.asker import ENVELOPE_BYTES, Asker, AskerGone
 from services.projector.generations import Generations
 from services.projector.pieces import PIECE_BYTES, Answer, Piece
@@ -32,40 +32,20 @@ class Unanswered(Exception):
         super().__init__(answer.error)
 
 
-class QueryAnswerer:
+class QueryAnswerer(Answering):
     """Runs statements on threads of their own; neither the loop nor the writer waits for one."""
 
     def __init__(
         self, client: Client, views: Generations, threads: Threads, settings: ProjectorSettings
     ) -> None:
         """``settings`` bound what a question may take."""
-        self._client = client
+        super().__init__(client, subjects.ask("sql"))
         self._views = views
         self._settings = settings
         self._threads = threads
-        self._asked: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> None:
-        """Answer from now on."""
-        self._questions = await self._client.subscribe(
-            subjects.ask("sql"), queue=subjects.PROJECTOR, cb=self._take
-        )
-
-    async def stop(self) -> None:
-        """Give up what is being asked."""
-        if self._client.is_connected:
-            await self._questions.unsubscribe()
-        for task in self._asked:
-            task.cancel()
-        await asyncio.gather(*self._asked, return_exceptions=True)
-
-    async def _take(self, message: Msg) -> None:
-        # A task for each: nats-py hands out one question at a time.
-        task = asyncio.create_task(self._respond(message))
-        self._asked.add(task)
-        task.add_done_callback(self._asked.discard)
-
-    async def _respond(self, message: Msg) -> None:
+    async def respond(self, message: Msg) -> None:
+        """Answer one question, in pieces if it is asked so."""
         begun = clock.monotonic()
         try:
             question = msgspec.json.decode(message.data, type=Sql)

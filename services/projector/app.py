@@ -14,6 +14,7 @@ import uvloop
 
 from services import telemetry
 from services.journal import connect, streams
+from services.projector.answer_listing import ListingAnswerer
 from services.projector.answer_query import QueryAnswerer
 from services.projector.answer_rebuild import RebuildAnswerer
 from services.projector.files import ViewsInUse
@@ -47,6 +48,7 @@ async def opened(settings: ProjectorSettings) -> AsyncIterator[Generations]:
         threads = Threads(settings.sql_parallel_max, name="sql")
         answerers = (
             QueryAnswerer(client, views, threads, settings),
+            ListingAnswerer(client, views, threads, settings),
             RebuildAnswerer(client, views),
         )
         try:

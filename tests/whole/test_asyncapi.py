@@ -15,7 +15,7 @@ from referencing.jsonschema import DRAFT202012
 from schemas import asyncapi, openapi, subjects
 from schemas.channel import Message
 from schemas.channels import CHANNELS
-from schemas.queries import Digest, Rebuild, Sql
+from schemas.queries import Digest, Listing, Rebuild, Sql
 from services.simulator.directives import HOSTED
 from tests.whole.asking import last, request
 from tests.whole.running import MODEL, PROJECT, WAIT_S, Running
@@ -145,6 +145,11 @@ def test_everything_that_is_said_is_as_described(shared: Running):
         await client.publish(subjects.left(PROJECT, "conv_gone"))
         for question, asked, row in (
             (subjects.ask("sql"), Sql(statement="SELECT 1"), CHANNELS["ask_sql"].reply),
+            (
+                subjects.ask("conversations"),
+                Listing(project=PROJECT),
+                CHANNELS["ask_conversations"].reply,
+            ),
             (subjects.ask("digest"), Digest(), CHANNELS["ask_digest"].reply),
             (subjects.ask("rebuild"), Rebuild(), CHANNELS["ask_rebuild"].reply),
             (subjects.ask_health("projector"), None, CHANNELS["ask_health"].reply),
