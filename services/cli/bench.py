@@ -38,6 +38,8 @@ SCENARIOS: dict[str, Scenario] = {
     "items-list": items_list,
 }
 REPLAY = "replay"
+SQL = "sql"
+"""Takes minutes, most of them to make the views: only run when it is named."""
 COMPACTION = "compaction"
 
 
@@ -66,6 +68,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     turns_per_conversation: int
     events: int
+    items: int
     client: str
     base_url: str | None
     direct_url: str | None
@@ -90,7 +93,7 @@ Examples:
     "--scenario",
     "scenarios",
     multiple=True,
-    type=click.Choice([*SCENARIOS, REPLAY]),
+    type=click.Choice([*SCENARIOS, REPLAY, SQL]),
     help="Only this one; may be given several times.",
 )
 @click.option("--quick", is_flag=True, help=f"--seconds {SECONDS_QUICK:g}: a first impression.")
@@ -114,6 +117,13 @@ Examples:
     default=20_000,
     show_default=True,
     help="Events that are replayed.",
+)
+@click.option(
+    "--items",
+    type=click.IntRange(min=1_000),
+    default=1_000_000,
+    show_default=True,
+    help="Items the example questions are asked of; only with --scenario sql.",
 )
 @click.option(
     "--client",
@@ -160,13 +170,15 @@ def bench(
         return
     if direct_url and not base_url:
         raise click.UsageError("--direct-url goes with --base-url")
-    known = [*SCENARIOS, *([] if base_url else [REPLAY])]
-    if base_url and REPLAY in scenarios:
-        raise click.UsageError("replay needs the log, which a server behind --base-url keeps")
+    known = [*SCENARIOS, *([] if base_url else [REPLAY, SQL])]
+    if base_url and {REPLAY, SQL} & {*scenarios}:
+        raise click.UsageError(
+            "replay and sql need the log, which a server behind --base-url keeps"
+        )
     wanted = msgspec.convert(
         {
             **others,
-            "scenarios": [name for name in known if name in (scenarios or known)],
+            "scenarios": [name for name in known if name in (scenarios or {*known} - {SQL})],
             "seconds": SECONDS_QUICK if quick else seconds,
             "base_url": base_url and base_url.rstrip("/"),
             "direct_url": direct_url and direct_url.rstrip("/"),
@@ -202,12 +214,19 @@ async def _measured(wanted: Wanted, folder: Path) -> list[Measure]:
             if not console.is_terminal:
                 click.echo(line, err=True)
 
-        if set(wanted.scenarios) - {REPLAY}:
+        if set(wanted.scenarios) - {REPLAY, SQL}:
             async for measure in _asked(wanted, folder, say):
                 found.append(measure)
                 say(f"{measure.name}, {measure.clients} clients: {measure.figures.per_s:,.0f}/s")
         if REPLAY in wanted.scenarios:
             found.append(await replay(folder, seed=wanted.seed, events=wanted.events, say=say))
+        if SQL in wanted.scenarios:
+            # DuckDB and Arrow take half a second to import: only where they are needed.
+            from services.cli.bench_sql import sql  # noqa: PLC0415
+
+            found += await asyncio.to_thread(
+                lambda: list(sql(folder, seed=wanted.seed, items=wanted.items, say=say))
+            )
     return found
 
 
@@ -228,7 +247,7 @@ async def _asked(
             turns_per_conversation=wanted.turns_per_conversation,
         )
         for name in wanted.scenarios:
-            if name != REPLAY:
+            if name not in {REPLAY, SQL}:
                 say(name)
                 async for measure in SCENARIOS[name](plan):
                     yield measure

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from services.cli import bench_report, bench_system
+from services.cli import bench_report, bench_sql, bench_system
 from services.cli.bench import bench
 from services.cli.bench_load import BenchFailed, Heard, Said, WireClient, input_of
 from services.cli.bench_report import Figures, Machine, Measure, figures, percentile
@@ -230,3 +230,16 @@ async def test_a_broken_connection_is_told_of(tmp_path):
     with pytest.raises(BenchFailed, match="a connection broke"):
         async with bench_system.supervised(tmp_path):
             raise BrokenPipeError
+
+
+def test_the_example_questions_are_all_measured(tmp_path):
+    path = tmp_path / "bench.json"
+    asked = ["--scenario", "sql", "--items", "1000", "--json", str(path)]
+    done = CliRunner().invoke(bench, asked)
+    assert done.exit_code == 0, done.output
+    told = msgspec.json.decode(path.read_bytes())["measures"]
+    rows = {each["name"]: int(each["detail"].split(", ")[1].split()[0]) for each in told}
+    questions = {f"sql {path.stem}" for path in bench_sql.QUERIES.glob("*.sql")}
+    assert len(questions) >= 7
+    assert rows.keys() == questions | {"text found", "text not found"}
+    assert [name for name, count in rows.items() if not count] == ["text not found"]
