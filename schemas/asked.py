@@ -7,6 +7,8 @@ from schemas.queries import (
     CompactAnswer,
     Digest,
     DigestAnswer,
+    Export,
+    ExportOpened,
     Health,
     Listing,
     ListingAnswer,
@@ -43,6 +45,30 @@ ASKED: dict[str, Channel] = {
         queue=subjects.PROJECTOR,
         messages=(Message(name="listing", says="What they have in common.", payload=Listing),),
         reply=Message(name="listing_answer", says="A page of them.", payload=ListingAnswer),
+    ),
+    "ask_export": Channel(
+        address=subjects.ask("export"),
+        says="Asks for rows of the views that may have changed, all from one snapshot.",
+        does="receive",
+        queue=subjects.PROJECTOR,
+        messages=(Message(name="export", says="Since when.", payload=Export),),
+        reply=Message(
+            name="export_opened",
+            says="What is told first; then, for each part, an `ExportedPart` and Arrow.",
+            payload=ExportOpened,
+            headers={
+                queries.KIND_HEADER: shapes.one_of(
+                    (
+                        queries.WORKING,
+                        queries.OPENED,
+                        queries.BEGUN,
+                        queries.PIECE,
+                        queries.LAST,
+                        queries.NONE,
+                    )
+                )
+            },
+        ),
     ),
     "ask_digest": Channel(
         address=subjects.ask("digest"),

@@ -1,6 +1,6 @@
 """Questions on ``ask.*`` and their answers, as JSON."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 import msgspec
@@ -35,19 +35,23 @@ BEHIND = "views_behind"
 """The views do not stand at the sequence that was asked for; they may later."""
 UNKNOWN = "conversation_unknown"
 """A page was to begin behind a conversation that the project has not."""
+LOG_DIFFERS = "log_differs"
+"""What was exported before came from another log, or one that has lost its end."""
 BUSY = "views_busy"
 """Others are being answered; it may be asked again."""
 CRASHED = "projector_failed"
 """Our own mistake."""
 
 KIND_HEADER = "Turnlog-Kind"
-"""Of a message that answers in pieces: `WORKING`, `PIECE`, `BEGUN`, `LAST` or `NONE`."""
+"""Of a message that answers in pieces: one of the following."""
 WORKING = "working"
 """No payload: the answer is being worked on."""
 PIECE = "piece"
 """Payload: some bytes of the answer; more to come."""
+OPENED = "opened"
+"""Payload: an `ExportOpened`; its parts follow."""
 BEGUN = "begun"
-"""Payload: an `ExportedPart`, whose bytes follow."""
+"""Payload: an `ExportedPart`; the pieces that follow are an Arrow IPC stream of its rows."""
 LAST = "last"
 """Payload: the last bytes of the answer, or its summary. Nothing follows."""
 NONE = "none"
@@ -135,6 +139,49 @@ class ListingAnswer(msgspec.Struct, frozen=True, kw_only=True):
     has_more: bool = False
     error: str | None = None
     code: str | None = None
+
+
+class ExportState(msgspec.Struct, frozen=True, kw_only=True):
+    """What an export stands for: all of ``log`` up to ``sequence``, but for ``parked`` commits.
+
+    ``versions`` are those of the views its rows are from.
+    """
+
+    sequence: int
+    log: str
+    versions: str
+    parked: tuple[int, ...]
+
+
+class Export(msgspec.Struct, frozen=True, kw_only=True):
+    """Asks for rows of the views, by table, day and project (subject ``ask.export``).
+
+    Only those of parts in which anything may have changed after ``since``, or from ``since_at`` on;
+    without both: since ``known``, what was exported before. All of them if that does not hold any
+    more, since the views are others, or know of other commits. All from one snapshot, in pieces,
+    each to be replied to like those of `Sql`.
+    """
+
+    since: int | None = None
+    since_at: datetime | None = None
+    known: ExportState | None = None
+    sequence: int = 0
+    wait_s: float = 5.0
+
+
+class ExportOpened(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rows stand for; ``since``: parts without a change after it are left out."""
+
+    state: ExportState
+    since: int
+
+
+class ExportedPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of a table from one day (UTC) and project; they lack the column ``project``."""
+
+    table: str
+    day: date
+    project: str
 
 
 class Digest(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,8 +1,6 @@
-"""``turnlog export``: a conversation for somebody outside to check."""
+"""``turnlog export``: the views as Parquet, or a conversation for somebody outside to check."""
 
-import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -12,7 +10,9 @@ from nats.aio.client import Client
 from services import clock
 from services.audit import export as files
 from services.audit.history import Histories
+from services.audit.points import Point
 from services.cli import auditing, options
+from services.cli.whole_file import whole
 from services.journal.jetstream import JetStreamJournal
 from services.journal.signing import signing_key
 
@@ -24,10 +24,19 @@ class NotExported(click.ClickException):
 @click.command(
     epilog="""\b
 Examples:
+  turnlog export parquet/
+  turnlog export parquet/ --since 2026-11-01
   turnlog export --conversation conv_6b048e5ed5b7705826581c23b1323960 -o story.jsonl
   turnlog export --public-key > turnlog.pem
   python deploy/check_export.py story.jsonl turnlog.pem
 """
+)
+@click.argument("directory", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--since",
+    type=auditing.point,
+    help="With DIR: leave out days and projects without a change after this sequence, or from this"
+    " time (UTC) on. Without it: what has changed since the last export, or everything.",
 )
 @click.option("--conversation", help="Its id, or that of a response in it.")
 @click.option("--public-key", is_flag=True, help="Print the key that exports are checked with.")
@@ -41,15 +50,34 @@ Examples:
 @options.running_nats_url
 @options.data_dir
 def export(
-    conversation: str | None, *, public_key: bool, output: Path | None, project: str
+    directory: Path | None,
+    *,
+    since: Point | None,
+    conversation: str | None,
+    public_key: bool,
+    output: Path | None,
+    project: str,
 ) -> None:
-    """Write a conversation as JSON lines that can be checked without Turnlog.
+    """Bring Parquet files in DIRECTORY up to date with the log.
 
+    Tables: conversations, items, turns, compactions, events. There
+    is a file for each table, day and project; manifest.json names them with their rows and
+    SHA-256, and the sequence they stand at. All projects are exported. It may be broken off and
+    begun again at any time.
+
+    With --conversation: write a conversation as JSON lines that can be checked without Turnlog.
     Each line has a commit and its SHA-256, and each commit holds that of the one before. The last
     line is signed, with a key (Ed25519) that is kept with the log.
     """
-    if public_key == bool(conversation):
-        raise click.UsageError("name a --conversation, or ask for the --public-key")
+    if sum((directory is not None, conversation is not None, public_key)) != 1:
+        raise click.UsageError("name a directory or a --conversation, or ask for the --public-key")
+    if directory is not None:
+        from services.cli.export_parquet import export_parquet  # noqa: PLC0415 - Arrow is large
+
+        export_parquet(directory, since=since)
+        return
+    if since is not None:
+        raise click.UsageError("--since goes with a directory")
     if conversation is None:
         click.echo(auditing.on_log("export", _public_key), nl=False)
         return
@@ -80,17 +108,11 @@ async def _write(client: Client, project: str, conversation_id: str, output: Pat
             sys.stdout.buffer.write(line)
             count += 1
         return count
-    partial = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
+    with whole(output) as partial:
         with partial.open("wb") as written:
             async for line in told:
                 written.write(line)
                 count += 1
-            written.flush()
-            os.fsync(written.fileno())
-        if count:
-            partial.replace(output)
-    finally:
-        with suppress(FileNotFoundError):
-            partial.unlink()
+        if not count:
+            raise auditing.NothingFound(f"the log has no conversation {conversation_id}")
     return count

@@ -14,6 +14,7 @@ import uvloop
 
 from services import telemetry
 from services.journal import connect, streams
+from services.projector.answer_export import ExportAnswerer
 from services.projector.answer_listing import ListingAnswerer
 from services.projector.answer_query import QueryAnswerer
 from services.projector.answer_rebuild import RebuildAnswerer
@@ -49,6 +50,7 @@ async def opened(settings: ProjectorSettings) -> AsyncIterator[Generations]:
         answerers = (
             QueryAnswerer(client, views, threads, settings),
             ListingAnswerer(client, views, threads, settings),
+            ExportAnswerer(client, views, settings),
             RebuildAnswerer(client, views),
         )
         try:

@@ -94,8 +94,7 @@ def _given(asked: Listing) -> dict[str, Any]:
     given = {name: getattr(asked, name) for name in _CLAUSES}
     given["metadata"] = msgspec.json.encode(asked.metadata).decode() if asked.metadata else None
     return {
-        # The views' times have no zone: they are UTC.
-        name: value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value
+        name: query.utc(value) if isinstance(value, datetime) else value
         for name, value in given.items()
         if value is not None
     }

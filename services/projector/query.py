@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -66,6 +67,11 @@ def reason(error: Exception, *, time_s: float) -> SqlAnswer:
             return SqlAnswer(error=told, code=queries.OUT_OF_MEMORY)
         case _:
             return SqlAnswer(error=_one_line(str(error)), code=queries.FAILED)
+
+
+def utc(time: datetime) -> datetime:
+    """As the views hold times: without a zone, which is UTC."""
+    return time.astimezone(UTC).replace(tzinfo=None)
 
 
 def rows(

@@ -37,9 +37,10 @@ NAME = "a log"
 
 
 class Log:
-    """Commits of any number of conversations, stored a second apart from `AT` on."""
+    """Commits of any number of conversations, stored ``apart_s`` apart from `AT` on."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, apart_s: float = 1.0) -> None:
+        self._apart_s = apart_s
         self.messages: list[Message] = []
         self.states: dict[tuple[str, str], Conversation] = {}
         self._digests: dict[tuple[str, str], str] = {}
@@ -49,7 +50,7 @@ class Log:
     def commit(self, conversation_id: str, *events: e.Event, project: str = "default") -> int:
         """Store one commit; returns its sequence."""
         key, sequence = (project, conversation_id), len(self.messages) + 1
-        at = AT + timedelta(seconds=sequence - 1)
+        at = AT + timedelta(seconds=self._apart_s * (sequence - 1))
         state = self.states.get(key, NEW)
         for event in events:
             state = evolve(state, event, at=at, sequence=sequence)

@@ -186,7 +186,9 @@ def test_every_subject_has_a_channel():
         function(*(f"{{{name}}}" for name in signature(function).parameters))
         for function in builders.values()
     }
-    questions = map(subjects.ask, ("sql", "conversations", "digest", "rebuild", "compact"))
+    questions = map(
+        subjects.ask, ("sql", "conversations", "export", "digest", "rebuild", "compact")
+    )
     assert addresses | set(questions) == {
         row.address for row in CHANNELS.values() if row.server == "nats"
     }

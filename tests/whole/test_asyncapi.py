@@ -15,7 +15,8 @@ from referencing.jsonschema import DRAFT202012
 from schemas import asyncapi, openapi, subjects
 from schemas.channel import Message
 from schemas.channels import CHANNELS
-from schemas.queries import Digest, Listing, Rebuild, Sql
+from schemas.queries import OPENED, Digest, Export, Listing, Rebuild, Sql
+from services.journal.pieces import pieces
 from services.simulator.directives import HOSTED
 from tests.whole.asking import last, request
 from tests.whole.running import MODEL, PROJECT, WAIT_S, Running
@@ -157,6 +158,11 @@ def test_everything_that_is_said_is_as_described(shared: Running):
             answer = await client.request(question, msgspec.json.encode(asked), timeout=WAIT_S)
             assert row is not None
             assert faults_of(row, answer.data) == []
+        question = msgspec.json.encode(Export(since=2**40))
+        first, *_ = [each async for each in pieces(client, subjects.ask("export"), question)]
+        row = CHANNELS["ask_export"].reply
+        assert row is not None
+        assert (first.kind, faults_of(row, first.data)) == (OPENED, [])
         async with asyncio.timeout(WAIT_S):
             await complete.wait()
 
