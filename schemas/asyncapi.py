@@ -4,8 +4,8 @@ Bodies and items of the HTTP contract are referred to in the OpenAPI document be
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import TypeGuard
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -78,6 +78,60 @@ def document(*, version: str) -> Shape:
             "schemas": _schemas(),
         },
     }
+
+
+def whole(*, version: str) -> Shape:
+    """The document with all it refers to inside, for whoever has no other beside it."""
+    written = document(version=version)
+    own = written["components"]["schemas"]
+    theirs = openapi.document(version=version, server="/")["components"]["schemas"]
+    names = {
+        name: f"Http{name}" if own.get(name, shape) != shape else name
+        for name, shape in theirs.items()
+    }
+    taken: dict[str, Shape] = {}
+    waiting = _named(written, after=_HTTP)
+    while waiting:
+        name = waiting.pop()
+        if names[name] not in taken:
+            waiting |= _named(theirs[name], after=shapes.COMPONENTS)
+            taken[names[name]] = _renamed(theirs[name], names, after=shapes.COMPONENTS)
+    joined = _renamed(written, names, after=_HTTP)
+    joined["components"]["schemas"] = dict(
+        sorted({**joined["components"]["schemas"], **taken}.items())
+    )
+    return joined
+
+
+_HTTP = openapi.FILE + shapes.COMPONENTS
+
+
+def _named(node: object, *, after: str) -> set[str]:
+    """Names that are referred to, behind ``after``, anywhere in a shape."""
+    match node:
+        case {"$ref": str(reference)} if reference.startswith(after):
+            return {reference.removeprefix(after)}
+        case dict():
+            return set[str]().union(*(_named(value, after=after) for value in node.values()))
+        case list() | tuple():
+            return set[str]().union(*(_named(each, after=after) for each in node))
+        case _:
+            return set()
+
+
+def _renamed(node: Any, names: Mapping[str, str], *, after: str) -> Any:
+    """A shape that refers to the same by other names, which are of this document."""
+    match node:
+        case {"$ref": str(reference)} if reference.startswith(after):
+            return shapes.ref(names[reference.removeprefix(after)])
+        case dict():
+            # What tells shapes apart has another form in OpenAPI.
+            kept = {name: value for name, value in node.items() if name != "discriminator"}
+            return {name: _renamed(value, names, after=after) for name, value in kept.items()}
+        case list() | tuple():
+            return [_renamed(each, names, after=after) for each in node]
+        case _:
+            return node
 
 
 def _channels(name: str, channel: Channel) -> dict[str, Shape]:

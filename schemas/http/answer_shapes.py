@@ -63,6 +63,7 @@ def described() -> dict[str, Shape]:
         **shapes.struct(SqlRows, {"rows": shapes.array(shapes.array(shapes.ANY))}),
         **shapes.struct(ErrorBody),
         "Document": shapes.record({"openapi": shapes.TEXT}, required=("openapi",)),
+        "QueueDocument": shapes.record({"asyncapi": shapes.TEXT}, required=("asyncapi",)),
     }
 
 

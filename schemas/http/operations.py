@@ -369,4 +369,13 @@ OPERATIONS: tuple[Operation, ...] = (
         answer="Document",
         stands=False,
     ),
+    Operation(
+        id="getQueueDocument",
+        method="GET",
+        path="/docs/asyncapi",
+        tag="Server",
+        says="What is said on NATS and WebSockets, as an AsyncAPI 3.0 document.",
+        answer="QueueDocument",
+        stands=False,
+    ),
 )

@@ -23,6 +23,7 @@ COMMANDS = {
     "parked": ("services.cli.parked:parked", "See what failed for good; try it again."),
     "sql": ("services.cli.sql:sql", "Ask the views a read-only question."),
     "replay": ("services.cli.replay:replay", "Build the views again from the log, and compare."),
+    "asyncapi": ("services.cli.asyncapi:asyncapi", "Print what is said on NATS and WebSockets."),
     "gateway": ("services.cli.processes:gateway", "Run the HTTP door."),
     "responder": ("services.cli.processes:responder", "Run turns: admission, model, answer."),
     "projector": ("services.cli.processes:projector", "Build the views and answer questions."),

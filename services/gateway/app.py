@@ -27,7 +27,7 @@ from services.gateway.body_reader import BodyReader
 from services.gateway.catalogue import ModelEndpoints
 from services.gateway.compact import CompactEndpoint
 from services.gateway.conversations import ConversationEndpoints
-from services.gateway.document import DocumentEndpoint
+from services.gateway.document import DocumentEndpoints
 from services.gateway.health import HealthEndpoint
 from services.gateway.history import HistoryEndpoints
 from services.gateway.input_tokens import InputTokensEndpoint
@@ -118,6 +118,7 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
     sockets = WebSocketEndpoint(turns, reader, settings)
     compact = CompactEndpoint(client, settings, reader)
     after = AfterSequence(client)
+    documents = DocumentEndpoints()
     routes = [
         Route("/v1/responses", reader.bounded(responses.create), methods=["POST"]),
         WebSocketRoute("/v1/responses", sockets.connect),
@@ -131,7 +132,8 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
         # Names of models may hold slashes.
         Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
         Route("/healthz", HealthEndpoint(client).retrieve, methods=["GET"]),
-        Route("/openapi.json", DocumentEndpoint().retrieve, methods=["GET"]),
+        Route("/openapi.json", documents.retrieve_openapi, methods=["GET"]),
+        Route("/docs/asyncapi", documents.retrieve_asyncapi, methods=["GET"]),
     ]
     return _gateway(routes, turns, sockets)
 

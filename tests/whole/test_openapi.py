@@ -1,6 +1,7 @@
 import copy
 import json
 from collections.abc import Iterator
+from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis import Case, CheckContext, Response
 from schemathesis.generation.stateful import run_state_machine_as_test
 
-from schemas import openapi, shapes
+from schemas import asyncapi, openapi, shapes
 from schemas.http.beside import AFTER_HEADER, KEY_HEADER
 from schemas.http.event_types import TERMINAL
 from services.cli.schemas import GENERATED
@@ -260,3 +261,10 @@ def test_the_document_is_served_as_it_is_written(running: Running):
     written = msgspec.yaml.decode((GENERATED / openapi.FILE).read_bytes())
 
     assert served == written | {"servers": [{"url": "/"}]}
+
+
+def test_the_document_of_the_queue_is_served_with_all_it_refers_to(running: Running):
+    with running.http() as http:
+        served = http.get("/docs/asyncapi").json()
+
+    assert served == json.loads(json.dumps(asyncapi.whole(version=version("turnlog"))))

@@ -9,7 +9,9 @@ from services.cli.main import COMMANDS, main
 from tests.whole.running import ROOT, Running, own
 
 README = (ROOT / "README.md").read_text()
-QUICKSTART, STRAIGHT_ONTO_THE_QUEUE = re.findall(r"(?ms)^```python\n(.*?)^```", README)
+QUICKSTART, STRAIGHT_ONTO_THE_QUEUE, FOLLOWING_THE_LOG = re.findall(
+    r"(?ms)^```python\n(.*?)^```", README
+)
 
 
 def ran(running: Running, program: str, **variables: str) -> str:
@@ -43,6 +45,46 @@ def test_the_queue_example_runs_as_it_is_written(shared: Running):
     assert told.startswith("event: response.created\ndata: {")
     assert "You said: Where is order #12345?" in told
     assert told.count("event: response.completed\n") == 1
+
+
+def test_the_service_that_follows_the_log_runs_as_it_is_written(shared: Running):
+    with shared.client() as client:
+        made = client.conversations.create()
+        (first,) = shared.commits(made.id)
+        client.conversations.update(made.id, metadata={"topic": "before it listens"})
+        variables = {"TURNLOG_NATS_URL": shared.nats_url, "SINCE": str(first.sequence)}
+        with subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", FOLLOWING_THE_LOG],
+            env=own(shared.mark, **variables),
+            cwd=shared.directory,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as service:
+            try:
+                told = _lines_until(service, made.id, "conversation_updated")
+                client.conversations.delete(made.id)
+                told += _lines_until(service, made.id, "conversation_deleted")
+            finally:
+                service.terminate()
+            _, errors = service.communicate(timeout=30)
+    numbers = [int(line.split()[0]) for line in told]
+    mine = [commit.sequence for commit in shared.commits(made.id)]
+
+    assert numbers == list(range(first.sequence, first.sequence + len(numbers)))
+    assert [int(line.split()[0]) for line in told if made.id in line] == mine
+    assert service.returncode == 0, errors
+
+
+def _lines_until(service: subprocess.Popen[str], *words: str) -> list[str]:
+    """What the service prints, up to a line with all of these words."""
+    assert service.stdout is not None
+    told = []
+    for line in service.stdout:
+        told.append(line)
+        if all(word in line for word in words):
+            return told
+    raise AssertionError(f"it ended after {told}")
 
 
 def test_every_command_the_readme_names_is_listed_in_the_help():
