@@ -96,7 +96,7 @@ def whole(*, version: str) -> Shape:
         if names[name] not in taken:
             waiting |= _named(theirs[name], after=shapes.COMPONENTS)
             taken[names[name]] = _renamed(theirs[name], names, after=shapes.COMPONENTS)
-    joined = _renamed(written, names, after=_HTTP)
+    joined: Shape = _renamed(written, names, after=_HTTP)
     joined["components"]["schemas"] = dict(
         sorted({**joined["components"]["schemas"], **taken}.items())
     )
