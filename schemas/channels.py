@@ -222,6 +222,13 @@ CHANNELS: dict[str, Channel] = {
         ),
         reply=Message(name="running", says="Says nothing but that it runs.", payload=shapes.ANY),
     ),
+    "waited_for": Channel(
+        address=subjects.waited_for("{project}", "{response_id}"),
+        says="Tells whoever runs a turn that another waits for its conversation.",
+        does="receive",
+        messages=(Message(name="waits", says="Says nothing.", payload=shapes.ANY),),
+        reply=Message(name="noted", says="Says nothing but that it runs.", payload=shapes.ANY),
+    ),
     "left": Channel(
         address=subjects.left("{project}", "{conversation_id}"),
         says="Leaves those who wait for a conversation to another responder.",

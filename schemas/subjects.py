@@ -37,6 +37,7 @@ ALL_CANCELS = "cancel.*.*"
 ALL_CANCELS_WAITING = "cancel_waiting.*.*"
 ALL_RUNNING = "running.*.*"
 ALL_LEFT = "left.*.*"
+ALL_WAITED_FOR = "waited_for.*.*"
 
 RESPONDER = "responder"
 """Durable consumer of TURN_REQUESTS and queue group of unstored turn requests."""
@@ -111,6 +112,17 @@ def running(project: str, response_id: str) -> str:
 
 def running_parts(subject: str) -> tuple[str, str]:
     """Project and response id of such a question's subject."""
+    _, project, response_id = subject.split(".")
+    return project, response_id
+
+
+def waited_for(project: str, response_id: str) -> str:
+    """Subject on which whoever runs a turn is told that another waits; captured by no stream."""
+    return f"waited_for.{project}.{response_id}"
+
+
+def waited_for_parts(subject: str) -> tuple[str, str]:
+    """Project and response id of the turn that is waited for."""
     _, project, response_id = subject.split(".")
     return project, response_id
 

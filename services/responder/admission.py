@@ -122,7 +122,7 @@ class Admission:
         except ConversationLocked:
             match asked.request.overlap:
                 case turn_requests.QUEUE:
-                    raise LeftWaiting(asked.request.response_id) from None
+                    return await self._waiting(asked, place=place)
                 case turn_requests.INTERRUPT:
                     return await self._interrupting(asked, place=place)
                 case _:
@@ -141,6 +141,17 @@ class Admission:
             command_id=_admission_id(request.response_id, place) + ids.unique(),
             fresh=first and alone,
         )
+
+    async def _waiting(self, asked: Asked, *, place: int) -> Granted:
+        """Admission of a turn that waits, unless whoever runs the one in its way knows of it."""
+        in_way, own = await self._in_way(asked), asked.request.response_id
+        if in_way not in {None, own} and await self._colleagues.wait_for((asked.project, in_way)):
+            raise LeftWaiting(own)
+        try:
+            # It has just ended, or is lost with its responder.
+            return await self._grant(asked, place=place)
+        except ConversationLocked:
+            raise LeftWaiting(own) from None
 
     async def _interrupting(self, asked: Asked, *, place: int) -> Granted:
         """Admission of a turn that ends the one in its way, whichever that is by then."""

@@ -90,7 +90,8 @@ def _responder(
         at_work,
         told_bytes_max=client.max_payload - _ENVELOPE_BYTES,
     )
-    return Responder(client, answerer, responders, Door(client, conversations), settings)
+    door = Door(client, conversations)
+    return Responder(client, answerer, at_work, responders, door, settings)
 
 
 async def _connected(settings: ResponderSettings) -> NatsBroker:

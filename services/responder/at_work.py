@@ -28,6 +28,9 @@ class Colleagues(Protocol):
     async def work_on(self, key: Key) -> bool:
         """Whether one of them says that it works on a turn."""
 
+    async def wait_for(self, key: Key) -> bool:
+        """Have whoever runs a turn look who waits when it has ended; false if none says so."""
+
     async def interrupt(self, key: Key, *, by: str) -> bool:
         """Have any responder end a turn for the turn ``by``; false if none says that it does."""
 
@@ -37,6 +40,7 @@ class AtWork:
 
     def __init__(self) -> None:
         self._turns: Counter[Key] = Counter()
+        self._waited_for: set[Key] = set()
 
     @contextmanager
     def on(self, key: Key) -> Iterator[None]:
@@ -59,6 +63,19 @@ class AtWork:
     def times(self, key: Key) -> int:
         """How often a turn is worked on here."""
         return self._turns[key]
+
+    def wait_for(self, key: Key) -> bool:
+        """Note that another waits for the end of a turn; false if it is not worked on here."""
+        if not self._turns[key]:
+            return False
+        self._waited_for.add(key)
+        return True
+
+    def was_waited_for(self, key: Key) -> bool:
+        """Whether that was noted of a turn; forgets it."""
+        waited_for = key in self._waited_for
+        self._waited_for.discard(key)
+        return waited_for
 
     def all(self) -> tuple[Key, ...]:
         """All of them."""
@@ -90,6 +107,7 @@ class Responders:
             await go_on(*subjects.left_parts(message.subject))
 
         await self._client.subscribe(subjects.ALL_RUNNING, cb=self._say)
+        await self._client.subscribe(subjects.ALL_WAITED_FOR, cb=self._note)
         self._asked_to_go_on = await self._client.subscribe(
             subjects.ALL_LEFT, queue=subjects.RESPONDER, cb=asked
         )
@@ -108,6 +126,10 @@ class Responders:
         """As the protocol says."""
         return await self._said(subjects.running(*key), self._name)
 
+    async def wait_for(self, key: Key) -> bool:
+        """As the protocol says."""
+        return await self._said(subjects.waited_for(*key), b"")
+
     async def interrupt(self, key: Key, *, by: str) -> bool:
         """As the protocol says."""
         return await self._said(subjects.cancel(*key), by.encode())
@@ -122,4 +144,8 @@ class Responders:
     async def _say(self, message: Msg) -> None:
         key = subjects.running_parts(message.subject)
         if message.data != self._name and self._at_work.times(key):
+            await message.respond(b"")
+
+    async def _note(self, message: Msg) -> None:
+        if self._at_work.wait_for(subjects.waited_for_parts(message.subject)):
             await message.respond(b"")

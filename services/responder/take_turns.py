@@ -19,7 +19,7 @@ from services.journal.parked import Parked
 from services.journal.turn_requests import TurnRequests, decoded
 from services.responder.admission import LeftAlone, LeftRunning, TakenElsewhere
 from services.responder.answer_turn import TurnAnswerer
-from services.responder.at_work import Responders
+from services.responder.at_work import AtWork, Responders
 from services.responder.door import Door, out_of_time
 from services.responder.outbox import Outbox
 from services.responder.outcome import End, Outcome, Repeated, refusal
@@ -44,12 +44,14 @@ class Responder:
         self,
         client: Client,
         answerer: TurnAnswerer,
+        at_work: AtWork,
         responders: Responders,
         door: Door,
         settings: ResponderSettings,
     ) -> None:
         """``client`` is the connection outcomes are told on."""
         self._client = client
+        self._at_work = at_work
         self._responders = responders
         self._answerer = answerer
         self._door = door
@@ -240,7 +242,10 @@ class Responder:
             return False
         with self._order.worked_on(project, request, taken.place):
             outcome = await self._answer(project, request, taken)
-        return outcome is not None and outcome.frees_line
+        # Nearly always nobody waits, and who does has told: the queue is not asked for nothing.
+        waited_for = self._at_work.was_waited_for((project, request.response_id))
+        may_be_waited_for = waited_for or queues(request) or not taken.first
+        return outcome is not None and outcome.frees_line and may_be_waited_for
 
     async def _answer(self, project: str, request: TurnRequest, taken: Taken) -> Outcome | None:
         """The outcome of a request, stored, acked and told; none if it is not done with."""

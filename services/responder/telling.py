@@ -1,5 +1,6 @@
 """What a turn says while it runs: numbered by its relay, and sent at once if it is streamed."""
 
+import asyncio
 from typing import Protocol
 
 from schemas.http.checks import Fields
@@ -12,6 +13,8 @@ from services.responder.relay import Relay
 
 BACKGROUND_OPENING = 3
 """Events that tell of a turn in the background before its model has said anything."""
+
+_DELTA = b'.delta"'
 
 
 class Deltas(Protocol):
@@ -37,6 +40,7 @@ class Telling:
         self._relay = relay
         self._deltas = deltas
         self._open = False
+        self._said = False
         self._compacting = False
         self.streamed = asked.streamed
 
@@ -46,6 +50,11 @@ class Telling:
             await self._begin()
         number = self._relay.number
         await self._deltas.put(self._relay.frame(event), number=number)
+        if not self._said and bytes(event["type"]).endswith(_DELTA):
+            self._said = True
+            await self._deltas.flush()
+            # The first token is waited for: it leaves before what has come with it is read.
+            await asyncio.sleep(0)
 
     async def compacting(self, item_id: str) -> None:
         """A summary is being made, to be the item with this id."""

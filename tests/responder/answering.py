@@ -25,6 +25,11 @@ class Alone:
         del key
         return False
 
+    async def wait_for(self, key: Key) -> bool:
+        """As the protocol says."""
+        del key
+        return False
+
     async def interrupt(self, key: Key, *, by: str) -> bool:
         """As the protocol says."""
         del key, by
