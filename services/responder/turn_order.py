@@ -1,8 +1,9 @@
 """The order of turns that wait for one conversation: that of their requests on the queue.
 
-Who waits is held by nobody. A request that is not in front is left to be delivered again; whoever
-ends a turn of the conversation looks who is next and goes on with that. If it dies before, the
-delivery that comes anyway finds the request in front.
+Who waits is held by nobody. The request in front tells whoever runs the turn in its way, and is
+left to be delivered again, as are those behind it. Whoever was told looks who is next when that
+turn has ended, goes on with it, and looks again. If it dies before, the delivery that comes anyway
+finds the request in front.
 
 Requests that do not wait have no place in it: whether a turn of theirs runs is in the log.
 """
