@@ -8,7 +8,7 @@ COMMANDS = {
     "up": ("services.cli.up:up", "Start everything on this machine and stay up."),
     "demo": ("services.cli.demo:demo", "Run the quickstart on real parts: no key, no network."),
     "bench": (
-        "services.cli.bench:bench",
+        "services.bench.command:bench",
         "Measure turns, items and replay, or what compactions keep.",
     ),
     "events": ("services.cli.events:events", "Print the story of one conversation."),

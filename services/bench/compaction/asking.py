@@ -7,8 +7,8 @@ import msgspec
 from schemas import items as stored
 from schemas.http.checks import Fields
 from services import ids
-from services.cli.bench_compaction_facts import Fact, found, held
-from services.cli.bench_load import BenchFailed
+from services.bench.compaction.facts import Fact, found, held
+from services.bench.load import BenchFailed
 from services.compaction.by_model import answered_text
 from services.conversation.history import Item, item_of
 from services.model import Call, Model, ModelRefused, ModelUnavailable, rendering

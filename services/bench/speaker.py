@@ -6,7 +6,7 @@ The simulator tells how much it was sent and a digest of it, so a history that w
 import random
 from collections.abc import Iterator, Sequence
 
-from services.cli.bench_load import BenchFailed, Client, Heard, Said
+from services.bench.load import BenchFailed, Client, Heard, Said
 from services.simulator.anchors import OPENING
 from services.simulator.entries import Entry, digest_of
 

@@ -18,11 +18,11 @@ from schemas import queries, subjects
 from schemas.http.responses import Usage
 from schemas.items import from_text
 from services import clock, ids
+from services.bench.load import MODEL, BenchFailed, at_once
+from services.bench.report import Figures, Measure
+from services.bench.speaker import texts
+from services.bench.system import program, supervised
 from services.cli import data_directory, nats_server
-from services.cli.bench_load import MODEL, BenchFailed, at_once
-from services.cli.bench_report import Figures, Measure
-from services.cli.bench_speaker import texts
-from services.cli.bench_system import program, supervised
 from services.conversation import commands
 from services.conversation.budget import Policy
 from services.conversation.history import Item, item_of

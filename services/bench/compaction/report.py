@@ -8,9 +8,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from services.cli.bench_compaction_cycles import Cycle
-from services.cli.bench_compaction_facts import Fact
-from services.cli.bench_report import Machine
+from services.bench.compaction.cycles import Cycle
+from services.bench.compaction.facts import Fact
+from services.bench.machine import Machine
 
 RECALL_MIN = 0.95
 """Share of the facts that windows must hold, after every cycle."""

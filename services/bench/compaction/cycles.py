@@ -8,11 +8,11 @@ from typing import Protocol
 
 import msgspec
 
-from services.cli.bench_compaction_asking import answered, in_window, is_sealed
-from services.cli.bench_compaction_facts import Fact
-from services.cli.bench_compaction_meter import Meter
-from services.cli.bench_compaction_scenes import Turn
-from services.cli.bench_compaction_talk import Talk
+from services.bench.compaction.asking import answered, in_window, is_sealed
+from services.bench.compaction.facts import Fact
+from services.bench.compaction.meter import Meter
+from services.bench.compaction.scenes import Turn
+from services.bench.compaction.talks import Talk
 from services.conversation.history import Item
 from services.model.connect import model as connect_model
 from services.sealing import Sealer

@@ -17,12 +17,13 @@ import uvloop
 from rich.console import Console
 
 from services import telemetry
-from services.cli import bench_report, bench_system
-from services.cli.bench_load import Client, WireClient
-from services.cli.bench_replay import replay
-from services.cli.bench_report import Machine, Measure
-from services.cli.bench_scenarios import Plan, items_create, items_list, turns
-from services.cli.bench_system import Servers
+from services.bench import machine, report, system
+from services.bench.load import Client, WireClient
+from services.bench.machine import Machine
+from services.bench.replay import replay
+from services.bench.report import Measure
+from services.bench.scenarios import Plan, items_create, items_list, turns
+from services.bench.system import Servers
 
 SECONDS = 4.0
 SECONDS_QUICK = 1.0
@@ -56,7 +57,7 @@ class Bench(click.Group):
         del ctx
         if cmd_name != COMPACTION:
             return None
-        command = importlib.import_module("services.cli.bench_compaction").compaction
+        command = importlib.import_module("services.bench.compaction.command").compaction
         assert isinstance(command, click.Command)
         return command
 
@@ -187,7 +188,7 @@ def bench(
     )
     telemetry.configure(process="bench", level="warning")
     with tempfile.TemporaryDirectory(prefix="turnlog-bench-") as folder:
-        machine = bench_report.machine(Path(folder))
+        measured_on = machine.here(Path(folder))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
                 measures = runner.run(_measured(wanted, Path(folder)))
@@ -196,8 +197,8 @@ def bench(
     settings = {**msgspec.structs.asdict(wanted), "sync": _sync(wanted)}
     del settings["api_key"]
     if json_file is not None:
-        json_file.write_bytes(bench_report.json(machine, settings, measures))
-    _print(machine, wanted, measures)
+        json_file.write_bytes(report.json(measured_on, settings, measures))
+    _print(measured_on, wanted, measures)
 
 
 async def _measured(wanted: Wanted, folder: Path) -> list[Measure]:
@@ -222,7 +223,7 @@ async def _measured(wanted: Wanted, folder: Path) -> list[Measure]:
             found.append(await replay(folder, seed=wanted.seed, events=wanted.events, say=say))
         if SQL in wanted.scenarios:
             # DuckDB and Arrow take half a second to import: only where they are needed.
-            from services.cli.bench_sql import sql  # noqa: PLC0415
+            from services.bench.sql import sql  # noqa: PLC0415
 
             found += await asyncio.to_thread(
                 lambda: list(sql(folder, seed=wanted.seed, items=wanted.items, say=say))
@@ -233,10 +234,10 @@ async def _measured(wanted: Wanted, folder: Path) -> list[Measure]:
 async def _asked(
     wanted: Wanted, folder: Path, say: Callable[[str], None]
 ) -> AsyncIterator[Measure]:
-    async with bench_system.supervised(folder) as supervisor:
+    async with system.supervised(folder) as supervisor:
         if wanted.base_url is None:
             say("starting a simulator and Turnlog")
-            servers = await bench_system.start(supervisor, folder)
+            servers = await system.start(supervisor, folder)
         else:
             servers = Servers(url=wanted.base_url, direct_url=wanted.direct_url)
         plan = Plan(
@@ -256,7 +257,7 @@ async def _asked(
 def _client(wanted: Wanted) -> Callable[[str], Client]:
     if wanted.client == "wire":
         return functools.partial(WireClient, key=wanted.api_key)
-    from services.cli.bench_sdk import SdkClient  # noqa: PLC0415 - half a second others do without
+    from services.bench.sdk import SdkClient  # noqa: PLC0415 - half a second others do without
 
     return functools.partial(SdkClient, key=wanted.api_key)
 
@@ -268,7 +269,7 @@ def _sync(wanted: Wanted) -> str:
 def _print(machine: Machine, wanted: Wanted, measures: list[Measure]) -> None:
     terminal = Console()
     console = terminal if terminal.is_terminal else Console(width=WIDTH)
-    console.print(bench_report.table(measures), highlight=False)
+    console.print(report.table(measures), highlight=False)
     for measure in measures:
         if measure.detail:
             click.echo(f"{measure.name}, {measure.clients} clients: {measure.detail}")

@@ -16,11 +16,11 @@ from nats.aio.client import Client as Nats
 from schemas import envelope, subjects
 from schemas.events import ConversationCompacted
 from services import clock
-from services.cli import bench_system
-from services.cli.bench_compaction_cycles import Compacted, Plan
-from services.cli.bench_compaction_meter import Meter
-from services.cli.bench_compaction_scenes import Turn
-from services.cli.bench_load import BenchFailed
+from services.bench import system
+from services.bench.compaction.cycles import Compacted, Plan
+from services.bench.compaction.meter import Meter
+from services.bench.compaction.scenes import Turn
+from services.bench.load import BenchFailed
 from services.cli.connection import connected
 from services.conversation.budget import Policy
 from services.conversation.state import Conversation
@@ -112,8 +112,8 @@ async def remembering(
 ) -> AsyncIterator[Turnlog]:
     """A Turnlog of its own in ``folder``, whose model is the meter's; it ends with the block."""
     await asyncio.to_thread(folder.mkdir)
-    async with bench_system.supervised(folder) as supervisor:
-        servers = await bench_system.turnlog(
+    async with system.supervised(folder) as supervisor:
+        servers = await system.turnlog(
             supervisor,
             folder,
             MODEL_URL=meter.url,

@@ -13,10 +13,10 @@ from nats.aio.client import Client as Nats
 
 from schemas import subjects
 from services import clock, ids
-from services.cli.bench_load import BenchFailed, Client, Heard, at_once
-from services.cli.bench_report import Figures, Measure, figures
-from services.cli.bench_speaker import Speaker, texts
-from services.cli.bench_system import Servers
+from services.bench.load import BenchFailed, Client, Heard, at_once
+from services.bench.report import Figures, Measure, figures
+from services.bench.speaker import Speaker, texts
+from services.bench.system import Servers
 from services.journal.connect import servers
 from services.journal.jetstream import EXPECTED
 from services.journal.publishing import MESSAGE_ID

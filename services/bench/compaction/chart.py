@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from services.cli.bench_compaction_report import RECALL_MIN, Run
+from services.bench.compaction.report import RECALL_MIN, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,26 +15,19 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from services import telemetry
-from services.cli import (
-    bench_compaction_chart,
-    bench_compaction_naive,
-    bench_compaction_report,
-    bench_compaction_talk,
-    bench_compaction_turnlog,
-    bench_report,
-    bench_system,
-)
-from services.cli.bench_compaction_cycles import Cycle, Memory, Plan, cycles
-from services.cli.bench_compaction_meter import Meter, metered
-from services.cli.bench_compaction_report import Prices, Run
-from services.cli.bench_compaction_talk import Talk
+from services.bench import machine, system
+from services.bench.compaction import chart, naive, report, talks, turnlog
+from services.bench.compaction.cycles import Cycle, Memory, Plan, cycles
+from services.bench.compaction.meter import Meter, metered
+from services.bench.compaction.report import Prices, Run
+from services.bench.compaction.talks import Talk
 from services.settings import ModelSettings
 
 ITEMS = 2_000
 WIDTH = 132
 """Columns of the tables where nobody has a terminal."""
 MODEL = "simulator-forgetful"
-NAMES = (*bench_compaction_turnlog.METHODS, bench_compaction_naive.NAME)
+NAMES = (*turnlog.METHODS, naive.NAME)
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,13 +167,13 @@ def compaction(
     again as one text each time, with the same model.
     """
     if chart_file is not None:
-        bench_compaction_chart.check(chart_file)
+        chart.check(chart_file)
     chosen = tuple(name for name in NAMES if name in (methods or NAMES))
     wanted = msgspec.convert({**others, "methods": chosen}, Wanted)
     telemetry.configure(process="bench", level="warning")
     talk = _talk(wanted)
     with tempfile.TemporaryDirectory(prefix="turnlog-bench-") as folder:
-        machine = bench_report.machine(Path(folder))
+        measured_on = machine.here(Path(folder))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
                 runs = runner.run(_measured(wanted, talk, Path(folder)))
@@ -189,21 +182,19 @@ def compaction(
     settings = msgspec.to_builtins(wanted, builtin_types=(Path,), enc_hook=str)
     del settings["model_key"]
     if json_file is not None:
-        told = bench_compaction_report.json(machine, settings, talk.facts, runs, wanted.prices)
+        told = report.json(measured_on, settings, talk.facts, runs, wanted.prices)
         json_file.write_bytes(told)
     if chart_file is not None:
         title = f"{len(talk.facts)} facts, {wanted.model}, budget {wanted.tokens_budget:,} tokens"
-        bench_compaction_chart.draw(
-            chart_file, runs, title=title, tokens_budget=wanted.tokens_budget
-        )
+        chart.draw(chart_file, runs, title=title, tokens_budget=wanted.tokens_budget)
     _print(wanted, talk, runs)
 
 
 def _talk(wanted: Wanted) -> Talk:
-    talk = bench_compaction_talk.generated
+    made = talks.generated
     if wanted.conversations is not None:
-        talk = functools.partial(bench_compaction_talk.recorded, wanted.conversations)
-    return talk(seed=wanted.seed, items=wanted.items, turns=wanted.fact_turns, count=wanted.facts)
+        made = functools.partial(talks.recorded, wanted.conversations)
+    return made(seed=wanted.seed, items=wanted.items, turns=wanted.fact_turns, count=wanted.facts)
 
 
 async def _measured(wanted: Wanted, talk: Talk, folder: Path) -> list[Run]:
@@ -213,8 +204,8 @@ async def _measured(wanted: Wanted, talk: Talk, folder: Path) -> list[Run]:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     runs: list[Run] = []
     console = Console(stderr=True)
-    async with bench_system.supervised(folder) as supervisor:
-        url = wanted.model_url or await bench_system.simulator(supervisor, folder)
+    async with system.supervised(folder) as supervisor:
+        url = wanted.model_url or await system.simulator(supervisor, folder)
         plan = Plan(
             talk=talk,
             cycles=wanted.cycles,
@@ -247,24 +238,22 @@ async def _run(plan: Plan, name: str, folder: Path, *, say: Callable[[Cycle], No
         async for cycle in cycles(plan, memory, meter):
             found.append(cycle)
             say(cycle)
-    return Run(name=name, ours=name != bench_compaction_naive.NAME, cycles=tuple(found))
+    return Run(name=name, ours=name != naive.NAME, cycles=tuple(found))
 
 
 def _memory(
     plan: Plan, meter: Meter, folder: Path, name: str
 ) -> AbstractAsyncContextManager[Memory]:
-    if name == bench_compaction_naive.NAME:
-        return bench_compaction_naive.remembering(plan, meter)
-    return bench_compaction_turnlog.remembering(plan, meter, folder, method=name)
+    if name == naive.NAME:
+        return naive.remembering(plan, meter)
+    return turnlog.remembering(plan, meter, folder, method=name)
 
 
 def _print(wanted: Wanted, talk: Talk, runs: list[Run]) -> None:
     terminal = Console()
     console = terminal if terminal.is_terminal else Console(width=WIDTH)
-    console.print(bench_compaction_report.by_cycle(runs), highlight=False)
-    console.print(
-        bench_compaction_report.by_method(runs, talk.facts, wanted.prices), highlight=False
-    )
+    console.print(report.by_cycle(runs), highlight=False)
+    console.print(report.by_method(runs, talk.facts, wanted.prices), highlight=False)
     for run in runs:
         if len(run.cycles) < wanted.cycles:
             click.echo(f"{run.name}: the conversation has ended after {len(run.cycles)} cycles")

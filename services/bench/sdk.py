@@ -7,7 +7,7 @@ from typing import Any
 import openai
 
 from services import clock
-from services.cli.bench_load import MODEL, BenchFailed, Heard, Said, input_of
+from services.bench.load import MODEL, BenchFailed, Heard, Said, input_of
 
 
 class SdkClient:

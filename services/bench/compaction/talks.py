@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from services.cli.bench_compaction_facts import Fact, facts, found
-from services.cli.bench_compaction_scenes import Said, Turn, message, scene
+from services.bench.compaction.facts import Fact, facts, found
+from services.bench.compaction.scenes import Said, Turn, message, scene
 
 TOLD_AS = "note"
 """Member of a tool's JSON in which a fact is planted."""

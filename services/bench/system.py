@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 
 from services import clock, settings
+from services.bench.load import BenchFailed
 from services.cli import address
-from services.cli.bench_load import BenchFailed
 from services.cli.probe import wait_for_answer
 from services.cli.supervisor import Program, Supervisor
 from services.cli.up import LOOPBACK, free_port

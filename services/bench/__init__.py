@@ -1,0 +1,1 @@
+"""The benchmarks: speed beside the bare model, and what compactions keep."""

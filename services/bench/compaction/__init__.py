@@ -1,0 +1,1 @@
+"""What compactions keep: facts planted in long conversations, and looked for after each."""
