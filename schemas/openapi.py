@@ -9,6 +9,7 @@ from schemas.http import answer_shapes, request_shapes, stream_shapes
 from schemas.http.beside import Parameter
 from schemas.http.examples import ANSWERS, REFUSALS, REQUESTS
 from schemas.http.operations import BODY_FAULTS, FAULTS, OPERATIONS, Operation
+from schemas.http.scopes import OPERATION_SCOPES
 from schemas.http.sql import ARROW
 from schemas.shapes import Shape
 
@@ -27,6 +28,8 @@ _TAGS = {
 }
 _NAMES = {
     400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
     404: "NotFound",
     408: "TooSlow",
     409: "Conflict",
@@ -39,6 +42,8 @@ _NAMES = {
 _REASONS = {
     200: "Done.",
     400: "The request is wrong, or what it asks for is not possible now.",
+    401: "No API key was sent, or one that lets nobody in.",
+    403: "The API key does not allow this.",
     404: "What it names is not there.",
     408: "The body did not come in time.",
     409: "The idempotency key stands for another request; or the model refused it: conflict.",
@@ -48,8 +53,16 @@ _REASONS = {
     500: "The server made a mistake.",
     503: "Not now. Try again after `Retry-After`.",
 }
-_BESIDE_REFUSALS = {409: ("x-should-retry",), 429: ("Retry-After",), 503: ("Retry-After",)}
+_BESIDE_REFUSALS = {
+    401: ("WWW-Authenticate",),
+    409: ("x-should-retry",),
+    429: ("Retry-After",),
+    503: ("Retry-After",),
+}
 _UNAVAILABLE = 503
+_KEY = "ApiKey"
+_KEY_FAULTS = (401, 403)
+"""Statuses any operation may answer with that needs a key."""
 
 _HEADERS: dict[str, Shape] = {
     "x-request-id": {
@@ -64,6 +77,10 @@ _HEADERS: dict[str, Shape] = {
     "x-should-retry": {
         "description": "`false`: to be refused again, however often the request is sent.",
         "schema": shapes.one_of(("true", "false")),
+    },
+    "WWW-Authenticate": {
+        "description": "How to say who one is.",
+        "schema": shapes.exactly("Bearer"),
     },
     "Retry-After": {
         "description": "Seconds after which the request may be sent again, where that is known.",
@@ -95,6 +112,15 @@ def document(*, version: str, server: str) -> Shape:
             "schemas": _schemas(),
             "responses": {name: _refusal(status) for status, name in _NAMES.items()},
             "headers": dict(_HEADERS),
+            "securitySchemes": {
+                _KEY: {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A key of `turnlog keys create`, for one project. Its scope is "
+                    "`read`, `write` or `admin`: each allows what those before it allow. As long "
+                    "as there never was a key, whoever is on the same machine needs none.",
+                }
+            },
         },
     }
 
@@ -112,6 +138,8 @@ def _operation(row: Operation) -> Shape:
     described: Shape = {"operationId": row.id, "tags": [row.tag], "summary": row.says}
     if row.more:
         described["description"] = row.more
+    needed = OPERATION_SCOPES[row.id]
+    described["security"] = [] if needed is None else [{_KEY: [needed]}]
     if row.parameters:
         described["parameters"] = [_parameter(each) for each in row.parameters]
     if row.body:
@@ -128,7 +156,8 @@ def _operation(row: Operation) -> Shape:
 
 def _refusals(row: Operation) -> list[int]:
     of_body = BODY_FAULTS if row.body else ()
-    return sorted({*row.refusals, *of_body, *FAULTS})
+    of_key = _KEY_FAULTS if OPERATION_SCOPES[row.id] else ()
+    return sorted({*row.refusals, *of_body, *of_key, *FAULTS})
 
 
 def _parameter(row: Parameter) -> Shape:

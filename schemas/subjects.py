@@ -18,6 +18,11 @@ KEYS = "turnlog_keys"
 """Key-value bucket of content keys."""
 KEYS_STREAM = f"KV_{KEYS}"
 """The stream NATS makes of that bucket."""
+API_KEYS = "turnlog_api_keys"
+"""Key-value bucket of API keys: their hashes, by id."""
+API_KEYS_STREAM = f"KV_{API_KEYS}"
+"""The stream NATS makes of that bucket."""
+ALL_API_KEYS = f"$KV.{API_KEYS}.*"
 SIGNING_KEY_NAME = "signing.1"
 """Name in that bucket of the key exports are signed with."""
 SIGNING_KEY = f"$KV.{KEYS}.{SIGNING_KEY_NAME}"
@@ -176,6 +181,16 @@ def content_key(number: int) -> str:
 def content_key_number(subject: str) -> int:
     """Number of the key of a `content_key` subject."""
     return int(subject.rpartition(".")[2])
+
+
+def api_key(key_id: str) -> str:
+    """Subject of an API key's record in the stream of their bucket."""
+    return f"$KV.{API_KEYS}.{key_id}"
+
+
+def api_key_id(subject: str) -> str:
+    """Id of the API key whose record is kept on this subject."""
+    return subject.rpartition(".")[2]
 
 
 def claim(project: str, key_digest: str) -> str:

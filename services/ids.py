@@ -9,6 +9,7 @@ import string
 import time
 from collections.abc import Callable
 
+from schemas.api_keys import ID_LENGTH as API_KEY_ID_LENGTH
 from schemas.ids import ITEM_SUFFIX_HEX, RESPONSE_SUFFIX_HEX
 
 _LETTERS = string.ascii_letters + string.digits
@@ -37,6 +38,11 @@ def minting_items(conversation: str) -> Callable[[str], str]:
 def call_id() -> str:
     """A fresh tool call id, for models that leave it out."""
     return f"call_{secrets.token_hex(12)}"
+
+
+def api_key_id() -> str:
+    """A fresh id of an API key, which is no secret."""
+    return secrets.token_hex(API_KEY_ID_LENGTH // 2)
 
 
 def letters(count: int) -> str:

@@ -68,6 +68,12 @@ class TooSlow(ApiError):
     code = "request_timeout"
 
 
+class Unauthorized(ApiError):
+    """Who asks is not known."""
+
+    status = 401
+
+
 class Forbidden(ApiError):
     """Not for this caller."""
 

@@ -43,11 +43,11 @@ def lifecycle(name: str, response: bytes, sequence_number: int) -> bytes:
     return frame(name, _encode(Lifecycle(name, msgspec.Raw(response), sequence_number)))
 
 
-def error(message: str, *, number: int) -> bytes:
+def error(message: str, *, number: int, code: str = "server_error") -> bytes:
     """The frame that tells why a stream ends here, though its turn has not (contract 3.4)."""
     fields = {
         "type": "error",
-        "code": "server_error",
+        "code": code,
         "message": message,
         "param": None,
         "sequence_number": number,

@@ -70,6 +70,11 @@ def binary(override: str) -> Path:
     return Path(found)
 
 
+def has_begun(directory: Path) -> bool:
+    """Whether a server has ever kept anything in ``directory``."""
+    return (directory / STORE_DIRECTORY).exists()
+
+
 async def start(
     supervisor: Supervisor,
     *,

@@ -95,6 +95,9 @@ log_level = setting(
 )
 host = setting("host", "Address to listen on.", default="127.0.0.1")
 port = setting("port", "Port to listen on; 0 takes a free one.", kind=PORT, default="8080")
+insecure = switch(
+    "insecure", "Let other machines in without a key, as long as there are no API keys."
+)
 data_dir = setting("data_dir", "Directory of everything kept.", default="turnlog-data")
 tokens_budget = setting(
     "tokens_budget",

@@ -24,6 +24,7 @@ Example:
 @options.replicas
 @options.host
 @options.port
+@options.insecure
 @options.model
 @options.tokens_budget
 @options.strict

@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import ipaddress
 import os
 import socket
 import sys
@@ -18,7 +17,9 @@ from services import settings, telemetry
 from services.cli import address, data_directory, nats_server, options
 from services.cli.probe import wait_for_answer
 from services.cli.supervisor import Program, Supervisor, supervise
+from services.gateway.settings import HostExposed, is_loopback
 from services.journal import JournalUnavailable, connect, streams
+from services.journal.api_keys import ApiKeys
 from services.journal.connect import without_credentials
 
 STOP_ORDER = {
@@ -39,6 +40,8 @@ READY_WAIT_S = 30.0
 BACKLOG = 2048
 """Connections that may wait while the gateway starts, or starts again."""
 LOOPBACK = "127.0.0.1"
+_ANY = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - what they are reached at from here
+"""Where what listens everywhere is found."""
 
 log = structlog.get_logger()
 
@@ -53,6 +56,8 @@ class UpSettings(settings.Settings, frozen=True, kw_only=True):
     """The nats-server to run; empty takes the one of the wheel."""
     host: str = LOOPBACK
     port: int = 8080
+    insecure: bool = False
+    """Whether other machines may come in without an API key, while there are none."""
     data_dir: str = address.DATA_DIRECTORY
     model_url: str = ""
     model_key: str = ""
@@ -70,10 +75,7 @@ class AddressExposed(click.ClickException):
     exit_code = 2
 
     def __init__(self, host: str) -> None:
-        super().__init__(
-            f"--host {host} lets other machines in and no API keys are configured: "
-            f"only loopback is allowed, {LOOPBACK}"
-        )
+        super().__init__(str(HostExposed(host)))
 
 
 class LogUnavailable(click.ClickException):
@@ -93,6 +95,7 @@ Examples:
 )
 @options.host
 @options.port
+@options.insecure
 @options.setting(
     "nats_port", "Port of the log; 0 takes a free one.", kind=options.PORT, default="0"
 )
@@ -109,10 +112,13 @@ def up() -> None:
     """Start everything on this machine and stay up until Ctrl-C."""
     wanted = settings.read(UpSettings)
     telemetry.configure(process="up", level=wanted.log_level)
-    family, host = loopback(wanted.host)
+    family, host = resolved(wanted.host)
+    exposed = not (wanted.insecure or is_loopback(host))
     directory = Path(wanted.data_dir).resolve()
+    if exposed and not wanted.nats_url and not nats_server.has_begun(directory):
+        raise AddressExposed(wanted.host)
     lock = data_directory.lock(directory)
-    with listening(host, wanted.port, family=family) as door:
+    with bound(host, wanted.port, family=family) as door:
         start = functools.partial(_start, wanted=wanted, directory=directory, lock=lock, door=door)
         _forget_addresses(directory)  # those of a start that was killed
         try:
@@ -126,30 +132,33 @@ def _forget_addresses(directory: Path) -> None:
         (directory / name).unlink(missing_ok=True)
 
 
-def loopback(host: str) -> tuple[socket.AddressFamily, str]:
-    """Family and number of ``host``; raises `AddressExposed` unless only this machine has it."""
+def resolved(host: str) -> tuple[socket.AddressFamily, str]:
+    """Family and number of ``host``."""
     try:
         family, _, _, _, where = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise AddressUnusable(f"--host {host}: {error.strerror}") from error
-    number = str(where[0])
-    if not ipaddress.ip_address(number).is_loopback:
-        raise AddressExposed(host)
-    return family, number
+    return family, str(where[0])
 
 
-def listening(host: str, port: int, *, family: socket.AddressFamily) -> socket.socket:
-    """A listening socket for the gateway.
+def bound(host: str, port: int, *, family: socket.AddressFamily) -> socket.socket:
+    """A socket for the gateway, which does not listen yet.
 
     We keep it while gateways come and go: clients wait in its queue meanwhile, and are not refused.
     """
+    door = socket.socket(family, socket.SOCK_STREAM)
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        door.bind((host, port))
     except OSError as error:
+        door.close()
         reason = os.strerror(error.errno or 0)
         raise AddressUnusable(
             f"cannot listen on {host}:{port}: {reason} (--port 0 takes a free one)"
         ) from error
+    return door
 
 
 async def _start(
@@ -160,7 +169,6 @@ async def _start(
     lock: int,
     door: socket.socket,
 ) -> None:
-    log.warning("auth.disabled", host=wanted.host, hint="anyone on this machine may use it")
     if wanted.nats_url:
         data_directory.write_private(directory / address.NATS_URL_FILE, wanted.nats_url)
         nats_url = wanted.nats_url
@@ -173,8 +181,11 @@ async def _start(
             lock=lock,
             stop_order=STOP_ORDER[nats_server.NAME],
         )
-    await _declare_streams(nats_url, wanted)
+    keys = await _declare_streams(nats_url, wanted)
     host, port = door.getsockname()[:2]
+    if not (keys or wanted.insecure or is_loopback(host)):
+        raise AddressExposed(wanted.host)
+    door.listen(BACKLOG)
     openai_key = settings.inherited().get("OPENAI_API_KEY", "")
     with_model = with_real_model(wanted, openai_key=openai_key)
     given = msgspec.structs.replace(
@@ -187,6 +198,7 @@ async def _start(
     )
     for name in PROCESSES:
         await supervisor.start(program(name, given=given, lock=lock, door=door))
+    host = _ANY.get(host, host)
     await wait_for_answer(host, port, "/healthz", wait_s=READY_WAIT_S)
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     data_directory.write_private(directory / address.HTTP_URL_FILE, url)
@@ -200,7 +212,8 @@ async def _start(
     )
 
 
-async def _declare_streams(nats_url: str, wanted: UpSettings) -> None:
+async def _declare_streams(nats_url: str, wanted: UpSettings) -> bool:
+    """Make the log what it should be; whether there was ever an API key."""
     client = Client()
     faults: list[Exception] = []
 
@@ -221,6 +234,7 @@ async def _declare_streams(nats_url: str, wanted: UpSettings) -> None:
             chosen=wanted,
             wait_s=streams.DECLARE_S_MAX if wanted.replicas > 1 else LOG_WAIT_S,
         )
+        return bool(await ApiKeys(client, wait_s=LOG_WAIT_S).all())
     except (OSError, TimeoutError, nats.errors.Error, JournalUnavailable) as error:
         reason = faults[-1] if faults else str(error) or repr(error)
         raise LogUnavailable(f"the log at {without_credentials(nats_url)}: {reason}") from error

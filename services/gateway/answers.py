@@ -12,7 +12,7 @@ from starlette.routing import Match, Route
 
 from schemas.deltas import SEQUENCE_HEADER
 from schemas.http.conversations import ItemList
-from schemas.http.errors import ApiError, Overloaded, ServerFault
+from schemas.http.errors import ApiError, Overloaded, ServerFault, Unauthorized
 from services.conversation.history import Item
 from services.journal import JournalUnavailable
 
@@ -21,6 +21,8 @@ log = structlog.get_logger()
 METHOD_NOT_ALLOWED = 405
 RETRY_HEADER = "x-should-retry"
 """Tells SDKs whether to ask again, whatever they would do by themselves (contract 0.2)."""
+CHALLENGE_HEADER = "WWW-Authenticate"
+"""Of an answer with 401: how to say who one is (RFC 6750, section 3)."""
 CLIENT_GONE = 499
 """What logs of web servers say where nobody is left to be answered."""
 
@@ -76,10 +78,16 @@ def refusal_of(fault: Exception) -> ApiError:
 
 async def on_fault(_request: Request, fault: Exception) -> Response:
     """A request that is not answered as it was meant to be."""
-    refused = refusal_of(fault)
-    answer = raw(refused.body(), status=refused.status, retry_after_s=refused.retry_after_s)
-    if refused.final:
+    return refused(refusal_of(fault))
+
+
+def refused(refusal: ApiError) -> Response:
+    """The answer that says so."""
+    answer = raw(refusal.body(), status=refusal.status, retry_after_s=refusal.retry_after_s)
+    if refusal.final:
         answer.headers[RETRY_HEADER] = "false"
+    if isinstance(refusal, Unauthorized):
+        answer.headers[CHALLENGE_HEADER] = "Bearer"
     return answer
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -23,6 +24,7 @@ from services.audit.fork import Forks
 from services.audit.history import Histories
 from services.gateway import answers
 from services.gateway.after import AfterSequence
+from services.gateway.authentication import Authentication
 from services.gateway.body_reader import BodyReader
 from services.gateway.catalogue import ModelEndpoints
 from services.gateway.compact import CompactEndpoint
@@ -30,14 +32,16 @@ from services.gateway.conversations import ConversationEndpoints
 from services.gateway.document import DocumentEndpoints
 from services.gateway.health import HealthEndpoint
 from services.gateway.history import HistoryEndpoints
+from services.gateway.identify import guarded
 from services.gateway.input_tokens import InputTokensEndpoint
+from services.gateway.key_ring import KeyRing
 from services.gateway.listing import ListingEndpoint
 from services.gateway.protocol import WebSocketProtocol, http_protocol
 from services.gateway.repeated_turns import RepeatedTurns
 from services.gateway.repeats import Repeats
 from services.gateway.request_log import RequestLog
 from services.gateway.responses import ResponseEndpoints
-from services.gateway.settings import GatewaySettings
+from services.gateway.settings import GatewaySettings, HostExposed
 from services.gateway.sql import SqlEndpoint
 from services.gateway.turns import Turns
 from services.gateway.unanswered import Unanswered
@@ -80,7 +84,9 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     stop: Callable[[], None]
 
 
-async def build(settings: GatewaySettings, client: Client, model: Model, sealer: Sealer) -> Gateway:
+async def build(
+    settings: GatewaySettings, client: Client, model: Model, sealer: Sealer, ring: KeyRing
+) -> Gateway:
     """The gateway on an open connection."""
     policy = settings.policy
     tokenizer = Tokenizer(policy.models)
@@ -135,12 +141,14 @@ async def build(settings: GatewaySettings, client: Client, model: Model, sealer:
         Route("/openapi.json", documents.retrieve_openapi, methods=["GET"]),
         Route("/docs/asyncapi", documents.retrieve_asyncapi, methods=["GET"]),
     ]
-    return _gateway(routes, turns, sockets)
+    return _gateway(routes, turns, sockets, ring)
 
 
-def _gateway(routes: list[BaseRoute], turns: Turns, sockets: WebSocketEndpoint) -> Gateway:
+def _gateway(
+    routes: list[BaseRoute], turns: Turns, sockets: WebSocketEndpoint, ring: KeyRing
+) -> Gateway:
     app = Starlette(
-        routes=routes,
+        routes=guarded(routes),
         exception_handlers={
             ApiError: answers.on_fault,
             JournalUnavailable: answers.on_fault,
@@ -157,7 +165,8 @@ def _gateway(routes: list[BaseRoute], turns: Turns, sockets: WebSocketEndpoint) 
         turns.stop()
         asyncio.get_running_loop().call_later(TURNS_WAIT_S, unanswered.stop)
 
-    return Gateway(app=RequestLog(unanswered), leave=sockets.leave, stop=stop)
+    app_for_keys = Authentication(unanswered, ring)
+    return Gateway(app=RequestLog(app_for_keys), leave=sockets.leave, stop=stop)
 
 
 def _on_a_response(responses: ResponseEndpoints, after: AfterSequence) -> list[Route]:
@@ -224,11 +233,19 @@ async def opened(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     client = await connect.connect(settings.nats_url, name="gateway")
     await streams.declare(client, chosen=settings)
     sealer = await ContentKeys(client).sealer()
+    ring = KeyRing(client, demanded=settings.keys_demanded)
+    await ring.open()
+    if ring.empty:
+        if settings.keys_demanded:
+            await client.drain()
+            raise HostExposed(settings.host)
+        log.warning("auth.disabled", host=settings.host, hint="anyone who reaches it may use it")
     model = connect_model(settings, sealer)
     try:
-        yield await build(settings, client, model, sealer)
+        yield await build(settings, client, model, sealer, ring)
     finally:
         await model.aclose()
+        await ring.close()
         await client.drain()
 
 
@@ -237,8 +254,6 @@ def main() -> None:
     settings = demand(GatewaySettings)
     telemetry.configure(process="gateway", level=settings.log_level)
     faults.arm()
-    if settings.socket_fd < 0:
-        log.warning("auth.disabled", host=settings.host)
 
     async def run() -> None:
         async with opened(settings) as gateway:
@@ -280,4 +295,8 @@ def main() -> None:
             log.info("gateway.stopped")
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run())
+        try:
+            runner.run(run())
+        except HostExposed as error:
+            sys.stderr.write(f"turnlog: {error}\n")
+            raise SystemExit(2) from error

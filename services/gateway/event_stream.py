@@ -1,5 +1,6 @@
 """Server-sent events on their way out: copied through as they come (contract 3.1)."""
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import msgspec
@@ -10,6 +11,7 @@ from schemas.http import stream_events
 from schemas.http.errors import ApiError, Overloaded
 from services import clock, ids
 from services.gateway import answers
+from services.gateway.identify import LEFT
 from services.gateway.listener import Listener, Told
 
 HEADERS = [
@@ -57,9 +59,9 @@ class EventStream(Response):
                 await refused(first)(scope, receive, send)
                 return
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-            await self._copy(first, send)
+            await self._copy(first, scope, send)
 
-    async def _copy(self, first: Told, send: Send) -> None:
+    async def _copy(self, first: Told, scope: Scope, send: Send) -> None:
         told: Told | None = first
         try:
             while told is None or not (told.end or told.refusal is not None):
@@ -73,6 +75,13 @@ class EventStream(Response):
         except Overloaded as fault:
             # The turn may well go on: a terminal event would say that it has ended.
             payload = stream_events.error(fault.message, number=self._listener.number)
+        except asyncio.CancelledError:
+            left = scope.get(LEFT)
+            if left is not None:
+                number = self._listener.number
+                payload = stream_events.error(left.message, number=number, code=left.code)
+                await send({"type": "http.response.body", "body": payload, "more_body": False})
+            raise
         await send({"type": "http.response.body", "body": payload, "more_body": False})
 
     def _wire(self, payload: bytes) -> bytes:

@@ -3,9 +3,13 @@
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from schemas import api_keys
 from services import clock, ids
+from services.gateway.identify import key_of
 
 SWITCHING_PROTOCOLS = 101
+ANSWER = "turnlog.answer"
+"""Where the scope of a connection notes the status of its answer, once that has begun."""
 
 log = structlog.get_logger()
 
@@ -22,6 +26,7 @@ class RequestLog:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
+        path = api_keys.without_secrets(scope["path"])
         request_id = f"req_{ids.unique()}"
         started, status, close_code = clock.monotonic(), 0, None
 
@@ -29,10 +34,10 @@ class RequestLog:
             nonlocal status, close_code
             match message["type"]:
                 case "http.response.start" | "websocket.http.response.start":
-                    status = message["status"]
+                    scope[ANSWER] = status = message["status"]
                     message = _marked(message, request_id)
                 case "websocket.accept":
-                    status = SWITCHING_PROTOCOLS
+                    scope[ANSWER] = status = SWITCHING_PROTOCOLS
                     message = _marked(message, request_id)
                 case "websocket.close":
                     close_code = message.get("code")
@@ -51,17 +56,18 @@ class RequestLog:
             await self._app(scope, receive_watched, send_marked)
         except Exception:
             # Starlette has answered already, where there was still something to answer.
-            log.exception("request.crashed", request_id=request_id, path=scope["path"])
+            log.exception("request.crashed", request_id=request_id, path=path)
         finally:
             # Probes come all the time and say nothing.
-            say = log.debug if scope["path"] == "/healthz" else log.info
+            say = log.debug if path == "/healthz" else log.info
             say(
                 "request.answered",
                 request_id=request_id,
                 method=scope.get("method", "WEBSOCKET"),
-                path=scope["path"],
+                path=path,
                 status=status,
                 **({} if close_code is None else {"close_code": close_code}),
+                **({} if (key_id := key_of(scope)) is None else {"key_id": key_id}),
                 duration_ms=round((clock.monotonic() - started) * 1000, 1),
             )
 

@@ -5,6 +5,16 @@ import ipaddress
 from services.settings import WindowSettings
 
 
+class HostExposed(Exception):
+    """Other machines could reach a server that asks nobody for a key."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"--host {host} lets other machines in, and there are no API keys: start it without, "
+            "make a key with `turnlog keys create`, and start it so again; or add --insecure"
+        )
+
+
 class GatewaySettings(WindowSettings, frozen=True, kw_only=True):
     """Where it listens, how much it reads, how long it waits."""
 
@@ -26,6 +36,8 @@ class GatewaySettings(WindowSettings, frozen=True, kw_only=True):
     """Seconds a client is kept waiting for the end of a plain turn."""
     keep_alive_s: float = 15.0
     """Seconds of silence on a stream after which a comment is sent."""
+    insecure: bool = False
+    """Whether other machines may come in without an API key, while there are none."""
     strict: bool = False
     """Whether parameters nobody knows are refused instead of tolerated."""
     websocket_life_s: float = 3600.0
@@ -33,16 +45,14 @@ class GatewaySettings(WindowSettings, frozen=True, kw_only=True):
     cache_rows_max: int = 200_000
     """Items and turns kept in memory."""
 
-    def __post_init__(self) -> None:
-        """No API keys are configured: only this machine may come in."""
-        if self.socket_fd < 0 and not _loopback(self.host):
-            raise ValueError(
-                f"TURNLOG_HOST: {self.host} lets other machines in and no API keys are "
-                "configured: only loopback is allowed, 127.0.0.1"
-            )
+    @property
+    def keys_demanded(self) -> bool:
+        """Whether nobody may come in without an API key, not even while there are none."""
+        return not (self.insecure or is_loopback(self.host))
 
 
-def _loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

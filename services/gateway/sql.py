@@ -16,7 +16,7 @@ from schemas.http.errors import ApiError, Invalid, Overloaded, ServerFault
 from services.gateway import answers
 from services.gateway.after import WAIT_S, after_sequence
 from services.gateway.body_reader import BodyReader
-from services.gateway.identify import demand_admin
+from services.gateway.identify import demand_all_projects
 from services.journal.pieces import NoAnswer, NobodyAnswers, Piece, pieces
 
 _JSON = "application/json"
@@ -35,7 +35,7 @@ class SqlEndpoint:
 
     async def run(self, request: Request) -> Response:
         """POST /turnlog/sql."""
-        demand_admin(request)
+        demand_all_projects(request)
         asked = body.read_sql(await self._reader.read(request))
         arrow = body.ARROW in request.headers.get("accept", "")
         rows_max = asked.rows_max if arrow or asked.rows_max is not None else body.ROWS

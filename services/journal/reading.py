@@ -15,6 +15,8 @@ from services.journal.patience import LED_ATTEMPT_S, patiently
 from services.journal.publishing import Failure
 
 SEQUENCE = "Nats-Sequence"
+_SUBJECT = "Nats-Subject"
+"""Header of a message that was read directly, which arrives on its reader's subject."""
 
 _READ_BATCH = 512
 """Messages asked for at once; the server ends a batch earlier when it fills its own buffers."""
@@ -245,6 +247,11 @@ class Reader:
 def sequence_of(message: Msg) -> int:
     """Sequence of a message that was read."""
     return int((message.headers or {})[SEQUENCE])
+
+
+def subject_of(message: Msg) -> str:
+    """Subject of a message that was read."""
+    return (message.headers or {}).get(_SUBJECT, message.subject)
 
 
 def _fault(failure: Failure | None) -> Exception:

@@ -1,4 +1,4 @@
-"""Declares streams, consumers and the key bucket; twice is safe, and nothing kept is ever lost."""
+"""Declares streams, consumers and buckets of keys; twice is safe, and nothing kept is ever lost."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -79,7 +79,14 @@ async def declare(
     raised = "turns_waiting_max" in changed
     for stream, consumer in _consumers(limits):
         await _patiently(partial(_declare_consumer, js, stream, consumer, chosen=raised), wait_s)
-    await _patiently(partial(_declare_keys, js, limits), wait_s)
+    for bucket in (subjects.KEYS, subjects.API_KEYS):
+        await _patiently(partial(_declare_keys, js, bucket, limits.replicas), wait_s)
+
+
+async def declare_api_keys(client: Client, *, replicas: int = 1) -> None:
+    """Make the bucket of API keys alone, for whoever makes a key before anything runs."""
+    step = partial(_declare_keys, client.jetstream(), subjects.API_KEYS, replicas)
+    await _patiently(step, DECLARE_S_MAX)
 
 
 async def keep_consumer(client: Client, stream: str, consumer: api.ConsumerConfig) -> None:
@@ -289,15 +296,19 @@ def _consumers(limits: Retention) -> tuple[tuple[str, api.ConsumerConfig], ...]:
     )
 
 
-async def _declare_keys(js: JetStreamContext, limits: Retention) -> None:
+async def _declare_keys(js: JetStreamContext, bucket: str, replicas: int) -> None:
     try:
-        found = (await js.stream_info(subjects.KEYS_STREAM)).config
+        found = (await js.stream_info(f"KV_{bucket}")).config
     except nats.js.errors.NotFoundError:
         await js.create_key_value(
             api.KeyValueConfig(
-                bucket=subjects.KEYS, storage=api.StorageType.FILE, replicas=limits.replicas
+                bucket=bucket,
+                storage=api.StorageType.FILE,
+                replicas=replicas,
+                # Those that are read again and again, all that were changed at once.
+                direct=bucket == subjects.API_KEYS,
             )
         )
         return
-    if (found.num_replicas or 1) < limits.replicas:
-        await js.update_stream(found.evolve(num_replicas=limits.replicas))
+    if (found.num_replicas or 1) < replicas:
+        await js.update_stream(found.evolve(num_replicas=replicas))

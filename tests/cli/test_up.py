@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.cli import data_directory, up
+from services.gateway.settings import GatewaySettings
 from tests.cli.supervised import running
 
 TURNLOG = str(Path(sys.executable).with_name("turnlog"))
@@ -16,8 +17,8 @@ def test_other_machines_are_not_let_in_without_keys(tmp_path: Path):
         assert refused.ended() == 2
 
     assert refused.words == (
-        "Error: --host 0.0.0.0 lets other machines in and no API keys are configured: "
-        "only loopback is allowed, 127.0.0.1\n"
+        "Error: --host 0.0.0.0 lets other machines in, and there are no API keys: start it "
+        "without, make a key with `turnlog keys create`, and start it so again; or add --insecure\n"
     )
     assert not (tmp_path / "turnlog-data").exists()
 
@@ -26,18 +27,29 @@ def test_other_machines_are_not_let_in_without_keys(tmp_path: Path):
     ("host", "number"), [("127.0.0.1", "127.0.0.1"), ("127.8.8.8", "127.8.8.8"), ("::1", "::1")]
 )
 def test_loopback_may_be_spelled(host: str, number: str):
-    assert up.loopback(host)[1] == number
+    assert up.resolved(host)[1] == number
+    assert not GatewaySettings(host=host).keys_demanded
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
-def test_what_is_not_loopback_is_exposed(host: str):
-    with pytest.raises(up.AddressExposed):
-        up.loopback(host)
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "localhost.example"])
+def test_what_is_not_loopback_needs_keys_unless_that_is_insisted_on(host: str):
+    assert GatewaySettings(host=host).keys_demanded
+    assert not GatewaySettings(host=host, insecure=True).keys_demanded
+
+
+def test_a_directory_without_keys_lets_no_other_machine_in(tmp_path: Path):
+    (tmp_path / "turnlog-data" / "jetstream").mkdir(parents=True)
+    arguments = ("up", "--port", "0", "--host", "0.0.0.0")
+    with running(tmp_path, TURNLOG, *arguments) as refused:
+        assert refused.ended() == 2
+
+    assert "--host 0.0.0.0 lets other machines in, and there are no API keys" in refused.words
+    assert not (tmp_path / "turnlog-data" / "http-url").exists()
 
 
 def test_a_host_nobody_knows_is_named():
     with pytest.raises(up.AddressUnusable, match=r"--host nobody\.invalid: "):
-        up.loopback("nobody.invalid")
+        up.resolved("nobody.invalid")
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path):
@@ -88,13 +100,12 @@ def test_no_secret_of_a_url_is_logged(url: str, logged: str):
 
 
 def test_clients_wait_while_no_gateway_listens():
-    with (
-        up.listening("127.0.0.1", 0, family=socket.AF_INET) as door,
-        socket.create_connection(door.getsockname(), timeout=5) as client,
-    ):
+    with up.bound("127.0.0.1", 0, family=socket.AF_INET) as door:
+        door.listen()
+        client = socket.create_connection(door.getsockname(), timeout=5)
         client.sendall(b"asked early")
         accepted, _ = door.accept()
-        with accepted:
+        with accepted, client:
             assert accepted.recv(100) == b"asked early"
 
 
@@ -116,7 +127,7 @@ def test_the_key_of_openai_goes_to_openai_only(wanted, openai_key, given):
 
 def test_the_gateway_is_handed_the_listening_socket():
     given = up.UpSettings(nats_url="nats://token@127.0.0.1:4", port=81, model_url="http://gpu/v1")
-    with up.listening("127.0.0.1", 0, family=socket.AF_INET) as door:
+    with up.bound("127.0.0.1", 0, family=socket.AF_INET) as door:
         gateway = up.program("gateway", given=given, lock=7, door=door)
         responder = up.program("responder", given=given, lock=7, door=door)
 

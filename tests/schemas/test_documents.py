@@ -14,10 +14,13 @@ from referencing.jsonschema import DRAFT202012
 from starlette.routing import Route
 
 from schemas import asyncapi, openapi, subjects
+from schemas.api_keys import READ
 from schemas.channels import CHANNELS
 from schemas.http import known
 from schemas.http.operations import OPERATIONS
+from schemas.http.scopes import OPERATION_SCOPES
 from services.gateway.app import build
+from services.gateway.key_ring import KeyRing
 from services.gateway.settings import GatewaySettings
 from services.model.connect import model
 from services.sealing import Sealer, fresh_key
@@ -136,17 +139,28 @@ def test_the_parameters_of_a_path_are_those_it_names():
         assert declared == re.findall(r"{(\w+)}", row.path)
 
 
+def test_every_operation_says_what_its_key_must_allow():
+    assert {row.id for row in OPERATIONS} == OPERATION_SCOPES.keys()
+    for row in OPERATIONS:
+        needed = OPERATION_SCOPES[row.id]
+        described = OPENAPI["paths"][row.path][row.method.lower()]
+        assert described["security"] == ([] if needed is None else [{"ApiKey": [needed]}])
+        # Who may only read changes nothing.
+        assert needed != READ or row.method == "GET" or row.id == "countInputTokens"
+
+
 async def test_every_route_is_described_and_every_description_is_routed():
     settings = GatewaySettings(model_url="http://127.0.0.1:9/v1", model_key="any")
     sealer = Sealer(fresh_key())
     upstream = model(settings, sealer)
     try:
-        gateway = await build(settings, Client(), upstream, sealer)
+        ring = KeyRing(Client(), demanded=False)
+        gateway = await build(settings, Client(), upstream, sealer, ring)
     finally:
         await upstream.aclose()
     routes = [
         (method, route.path.replace(":path}", "}"))
-        for route in gateway.app._app._app.routes
+        for route in gateway.app._app._app._app.routes
         if isinstance(route, Route)
         for method in (route.methods or set()) - {"HEAD"}
     ]
@@ -180,7 +194,7 @@ def test_every_subject_has_a_channel():
         for name, build_subject in getmembers(subjects, isfunction)
         if not name.endswith(("_parts", "_project"))
         and name != "ask"
-        and not name.startswith("content_key")
+        and not name.startswith(("content_key", "api_key"))
     }
     addresses = {
         function(*(f"{{{name}}}" for name in signature(function).parameters))

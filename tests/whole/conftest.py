@@ -1,9 +1,11 @@
 from collections.abc import Iterator
 
+import httpx2
 import pytest
 
 from tests.upstream import ScriptedUpstream, serving
-from tests.whole.running import Running, another_gateway
+from tests.whole.keyed import make
+from tests.whole.running import Running, another_gateway, until
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +55,16 @@ def wounded(_wounded: Running) -> Running:
     # Some of it may be too deep to be read back.
     running.forget_received()
     return running
+
+
+@pytest.fixture(scope="session")
+def keyed(tmp_path_factory: pytest.TempPathFactory, _nothing_is_left: None) -> Iterator[Running]:
+    """One instance that nobody comes into without a key, for every test that kills nothing."""
+    running = Running(tmp_path_factory.mktemp("keyed"), tokens_budget="0", log_level="debug")
+    try:
+        running.start()
+        make(running)
+        until(lambda: httpx2.get(f"{running.url}/v1/models").status_code == 401)
+        yield running
+    finally:
+        running.end()

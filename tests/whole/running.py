@@ -270,17 +270,22 @@ class Running:
         return child
 
     @contextmanager
-    def client(self, url: str | None = None, *, timeout: float = 60.0) -> Iterator[OpenAI]:
+    def client(
+        self, url: str | None = None, *, timeout: float = 60.0, key: str = "any"
+    ) -> Iterator[OpenAI]:
         """The unmodified SDK. It retries nothing, so that every answer is seen."""
         with OpenAI(
-            base_url=f"{url or self.url}/v1", api_key="any", max_retries=0, timeout=timeout
+            base_url=f"{url or self.url}/v1", api_key=key, max_retries=0, timeout=timeout
         ) as client:
             yield client
 
     @contextmanager
-    def http(self, url: str | None = None, *, timeout: float = 60.0) -> Iterator[httpx2.Client]:
+    def http(
+        self, url: str | None = None, *, timeout: float = 60.0, key: str | None = None
+    ) -> Iterator[httpx2.Client]:
         """Bytes as they come."""
-        with httpx2.Client(base_url=url or self.url, timeout=timeout) as client:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        with httpx2.Client(base_url=url or self.url, timeout=timeout, headers=headers) as client:
             yield client
 
     def received(self) -> "list[Received]":

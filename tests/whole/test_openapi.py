@@ -14,10 +14,12 @@ from schemathesis import Case, CheckContext, Response
 from schemathesis.generation.stateful import run_state_machine_as_test
 
 from schemas import asyncapi, openapi, shapes
+from schemas.api_keys import ADMIN
 from schemas.http.beside import AFTER_HEADER, KEY_HEADER
 from schemas.http.event_types import TERMINAL
 from services.cli.schemas import GENERATED
-from tests.whole.running import MODEL, Running
+from tests.whole.keyed import make
+from tests.whole.running import MODEL, Running, until
 
 CLOSED = (
     *("Conversation", "ConversationDeleted", "ItemList", "Response", "ResponseDeleted", "Usage"),
@@ -124,14 +126,23 @@ def running(tmp_path_factory: pytest.TempPathFactory, _nothing_is_left: None) ->
 
 
 @pytest.fixture(scope="module")
+def headers(running: Running) -> dict[str, str]:
+    """Those of a caller who may do everything; that nobody may without is looked at as well."""
+    key = make(running, scope=ADMIN, all_projects=True)
+    with running.http(key=key) as http:
+        until(lambda: http.get("/v1/models").status_code == 200)
+    return {"Authorization": f"Bearer {key}"}
+
+
+@pytest.fixture(scope="module")
 def session() -> Iterator[requests.Session]:
     with requests.Session() as session:
         yield session
 
 
 @pytest.fixture(scope="module")
-def standing(running: Running) -> Standing:
-    with running.client() as client:
+def standing(running: Running, headers: dict[str, str]) -> Standing:
+    with running.client(key=headers["Authorization"].split()[1]) as client:
         conversation = client.conversations.create(items=[{"role": "user", "content": "Hello"}])
         (item,) = client.conversations.items.list(conversation.id).data
         response = client.responses.create(model=MODEL, input="Hello", background=True, stream=True)
@@ -209,25 +220,36 @@ def led_somewhere(case: Case, standing: Standing) -> None:
 
 @SCHEMA.parametrize()
 def test_answers_are_as_described(
-    case: Case, running: Running, session: requests.Session, standing: Standing
+    case: Case,
+    running: Running,
+    session: requests.Session,
+    headers: dict[str, str],
+    standing: Standing,
 ):
     made_possible(case)
     if named(case) == "createConversationItems":
         # An id is taken once in each.
-        fresh = session.post(f"{running.url}/v1/conversations").json()["id"]
+        made = session.post(f"{running.url}/v1/conversations", headers=headers)
+        fresh = made.json()["id"]
         standing = msgspec.structs.replace(standing, conversation_id=fresh)
     led_somewhere(case, standing)
-    case.call_and_validate(base_url=running.url, session=session, additional_checks=CHECKS)
+    case.call_and_validate(
+        base_url=running.url, session=session, headers=headers, additional_checks=CHECKS
+    )
 
 
 @EVERY_ITEM.parametrize()
-def test_items_of_every_type_are_taken(case: Case, running: Running, session: requests.Session):
-    case.call_and_validate(base_url=running.url, session=session, additional_checks=CHECKS)
+def test_items_of_every_type_are_taken(
+    case: Case, running: Running, session: requests.Session, headers: dict[str, str]
+):
+    case.call_and_validate(
+        base_url=running.url, session=session, headers=headers, additional_checks=CHECKS
+    )
 
 
 @pytest.mark.parametrize("flow", FLOWS)
 def test_what_answers_lead_to_is_there_until_it_is_deleted(
-    running: Running, session: requests.Session, flow: str
+    running: Running, session: requests.Session, headers: dict[str, str], flow: str
 ):
     class Flow(FLOWS[flow].as_state_machine()):
         def before_call(self, case: Case) -> None:
@@ -236,7 +258,7 @@ def test_what_answers_lead_to_is_there_until_it_is_deleted(
                 case.body.pop("store", None)
 
         def get_call_kwargs(self, _case: Case) -> dict[str, Any]:
-            return {"base_url": running.url, "session": session}
+            return {"base_url": running.url, "session": session, "headers": headers}
 
         def validate_response(self, response: Response, case: Case, **kwargs: Any) -> None:
             super().validate_response(response, case, additional_checks=CHECKS, **kwargs)
