@@ -65,6 +65,7 @@ TRUNCATED_HEADER = "Turnlog-Truncated"
 class Sql(msgspec.Struct, frozen=True, kw_only=True):
     """A read-only statement for the projector's DuckDB (subject ``ask.sql``).
 
+    With a ``project`` there are no rows but its own, and nothing tells of others.
     The answer stands at ``sequence`` or later; ``wait_s`` bounds the wait for it, ``time_s_max``
     the statement, until all of its answer is taken, ``rows_max`` the answer; none: no limit of its
     own, for Arrow in pieces only.
@@ -75,6 +76,7 @@ class Sql(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     statement: str
+    project: str | None = None
     sequence: int = 0
     wait_s: float = 5.0
     time_s_max: float = 30.0

@@ -319,8 +319,9 @@ OPERATIONS: tuple[Operation, ...] = (
         method="POST",
         path="/v1/turnlog/sql",
         tag="Views",
-        says="Ask the views of all projects in SQL.",
-        more="One read-only statement for DuckDB. An Arrow stream, with `Accept`, is as long as it "
+        says="Ask the views in SQL.",
+        more="They hold the project of the key, or all, if it was made so. "
+        "One read-only statement for DuckDB. An Arrow stream, with `Accept`, is as long as it "
         "is; if it was cut at `rows_max`, an empty batch with the custom metadata "
         "`Turnlog-Truncated` is its last. An answer that cannot be finished is broken off.",
         parameters=(beside.AFTER,),

@@ -74,12 +74,3 @@ class ScopeMissing(Forbidden):
         super().__init__(
             f"You have insufficient permissions for this operation. Missing scopes: {needed}."
         )
-
-
-class ProjectsMissing(Forbidden):
-    """The key is for one project, and this is for all."""
-
-    code = "missing_scope"
-
-    def __init__(self) -> None:
-        super().__init__("You have insufficient permissions: your key is for one project only.")

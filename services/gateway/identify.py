@@ -11,7 +11,7 @@ from starlette.websockets import WebSocket
 
 from schemas import api_keys
 from schemas.http.operations import OPERATIONS
-from schemas.http.scopes import OPERATION_SCOPES, ProjectsMissing, ScopeMissing, allows
+from schemas.http.scopes import OPERATION_SCOPES, ScopeMissing, allows
 from services.gateway.key_ring import Caller
 
 CALLER = "turnlog.caller"
@@ -42,12 +42,6 @@ def key_of(scope: Scope) -> str | None:
 def project_of(connection: HTTPConnection) -> str:
     """The project whose conversations the caller may touch."""
     return caller_of(connection.scope).project
-
-
-def demand_all_projects(connection: HTTPConnection) -> None:
-    """Return if the caller may see every project."""
-    if not caller_of(connection.scope).all_projects:
-        raise ProjectsMissing
 
 
 def guarded(routes: Iterable[BaseRoute]) -> list[BaseRoute]:

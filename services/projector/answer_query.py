@@ -83,6 +83,7 @@ class QueryAnswerer(Answering):
                 query.run,
                 connection,
                 question.statement,
+                project=question.project,
                 rows_max=self._rows(question),
                 bytes_max=self._client.max_payload - ENVELOPE_BYTES,
             )
@@ -109,6 +110,7 @@ class QueryAnswerer(Answering):
             answer = Answer(
                 connection,
                 question.statement,
+                project=question.project,
                 form=question.form,
                 rows_max=question.rows_max if arrow else self._rows(question),
                 piece_bytes=min(PIECE_BYTES, self._client.max_payload - ENVELOPE_BYTES),

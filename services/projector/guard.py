@@ -6,6 +6,7 @@ The connection alone would not do: a SELECT may call functions that read memory 
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import duckdb
 import msgspec
@@ -34,6 +35,29 @@ TABLE_FUNCTIONS = frozenset(
 
 FUNCTIONS_REFUSED = frozenset({"nextval", "setval", "sleep_ms", "write_log"})
 """Those that do something, or nothing for as long as they are told."""
+
+CONFINED_FUNCTIONS = frozenset(
+    {
+        "duckdb_functions",
+        "duckdb_keywords",
+        "duckdb_types",
+        "generate_series",
+        "json_each",
+        "json_tree",
+        "range",
+        "repeat",
+        "repeat_row",
+        "unnest",
+    }
+)
+"""Of the table functions, those that tell nothing of tables: neither how long they are, nor one
+that is named by a text."""
+CONFINED_REFUSED = frozenset({"stats"})
+"""Functions that tell of a whole column whatever rows they are asked for."""
+_SYSTEM = """
+SELECT lower(view_name) FROM duckdb_views() WHERE internal
+UNION SELECT lower(table_name) FROM duckdb_tables()
+"""
 
 _EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?", re.IGNORECASE)
 
@@ -65,6 +89,52 @@ def check(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
             raise StatementRefused(f"function {name} is not available here")
 
 
+def check_confined(
+    connection: duckdb.DuckDBPyConnection, statement: str, names: frozenset[str]
+) -> None:
+    """As `check`, for a statement that may read what has one of ``names`` and nothing else."""
+    check(connection, statement)
+    if _EXPLAIN.match(statement):
+        raise StatementRefused("EXPLAIN tells of all projects: it is not available here")
+    tree = _tree(connection, statement)
+    for name, of_rows in _functions(tree):
+        if name in CONFINED_REFUSED or (of_rows and name not in CONFINED_FUNCTIONS):
+            raise StatementRefused(f"function {name} tells of all projects: not available here")
+    defined = frozenset(_defined(tree))
+    if taken := defined & (_system(connection) - names):
+        raise StatementRefused(f"{min(taken)} cannot be the name of a common table expression")
+    for node in _nodes(tree):
+        match node.get("type"):
+            case "SHOW_REF":
+                raise StatementRefused("DESCRIBE, SHOW and SUMMARIZE are not available here")
+            case "BASE_TABLE":
+                _check_table(node, names | defined)
+            case _:
+                pass
+
+
+def _check_table(node: dict[str, Any], names: frozenset[str]) -> None:
+    name = str(node["table_name"])
+    if node["catalog_name"] or node["schema_name"]:
+        raise StatementRefused(f"{name} is to be named without a schema here")
+    if name.lower() not in names:
+        raise StatementRefused(f"table {name} is not available here")
+
+
+def _system(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    """Names that lead past what a statement is confined to."""
+    return frozenset(str(name) for (name,) in connection.execute(_SYSTEM).fetchall())
+
+
+def _defined(tree: object) -> Iterator[str]:
+    """Names of all common table expressions in a syntax tree."""
+    for node in _nodes(tree):
+        defined = node.get("cte_map")
+        if isinstance(defined, dict):
+            for each in defined["map"]:
+                yield str(each["key"]).lower()
+
+
 def _tree(connection: duckdb.DuckDBPyConnection, statement: str) -> object:
     serialized = connection.execute(
         "SELECT json_serialize_sql($statement)", {"statement": statement}
@@ -78,6 +148,15 @@ def _tree(connection: duckdb.DuckDBPyConnection, statement: str) -> object:
 
 def _functions(node: object) -> Iterator[tuple[str, bool]]:
     """Names of all functions in a syntax tree, and whether they make tables."""
+    for each in _nodes(node):
+        if each.get("type") == "TABLE_FUNCTION":
+            yield str(each["function"]["function_name"]).lower(), True
+        elif each.get("class") == "FUNCTION":
+            yield str(each["function_name"]).lower(), False
+
+
+def _nodes(node: object) -> Iterator[dict[str, Any]]:
+    """Every node of a syntax tree."""
     waiting = [node]
     while waiting:
         node = waiting.pop()
@@ -85,7 +164,4 @@ def _functions(node: object) -> Iterator[tuple[str, bool]]:
             waiting.extend(node)
         elif isinstance(node, dict):
             waiting.extend(node.values())
-            if node.get("type") == "TABLE_FUNCTION":
-                yield str(node["function"]["function_name"]).lower(), True
-            elif node.get("class") == "FUNCTION":
-                yield str(node["function_name"]).lower(), False
+            yield node

@@ -37,11 +37,13 @@ class Answer:
         connection: duckdb.DuckDBPyConnection,
         statement: str,
         *,
+        project: str | None,
         form: str,
         rows_max: int | None,
         piece_bytes: int = PIECE_BYTES,
     ) -> None:
-        """Nothing is read yet."""
+        """Nothing is read yet; of all projects if there is no ``project``."""
+        self._project = project
         self._piece_bytes = piece_bytes
         self._connection = connection
         self._statement = statement
@@ -53,7 +55,7 @@ class Answer:
 
     def pieces(self) -> Iterator[Piece]:
         """All of it; raises what `query.reason` tells."""
-        self.sequence = query.begin(self._connection, self._statement)
+        self.sequence = query.begin(self._connection, self._statement, project=self._project)
         for data, last in cut(self._parts(), size=self._piece_bytes):
             yield Piece(data=data, last=last, truncated=self._truncated and last)
 

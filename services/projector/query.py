@@ -12,6 +12,7 @@ import msgspec
 from schemas import queries
 from schemas.queries import SqlAnswer
 from services.projector import guard
+from services.projector.confinement import confine
 
 FETCHED_ROWS = 256
 _INTEGER_MAX = 2**63 - 1
@@ -25,25 +26,33 @@ _SEQUENCE = "SELECT sequence FROM projection"
 
 
 def run(
-    connection: duckdb.DuckDBPyConnection, statement: str, *, rows_max: int, bytes_max: int
+    connection: duckdb.DuckDBPyConnection,
+    statement: str,
+    *,
+    project: str | None = None,
+    rows_max: int,
+    bytes_max: int,
 ) -> bytes:
     """The encoded `SqlAnswer`, at most ``bytes_max`` long; raises what `reason` tells.
 
     ``connection`` is used for nothing else, and closed.
     """
     try:
-        sequence = begin(connection, statement)
+        sequence = begin(connection, statement, project=project)
         return _answer(connection, statement, sequence, rows_max=rows_max, bytes_max=bytes_max)
     finally:
         connection.close()
 
 
-def begin(connection: duckdb.DuckDBPyConnection, statement: str) -> int:
+def begin(connection: duckdb.DuckDBPyConnection, statement: str, *, project: str | None) -> int:
     """The sequence that all which is read from ``connection`` from now on stands at.
 
-    Raises `guard.StatementRefused`.
+    With a ``project`` that is all it can read. Raises `guard.StatementRefused`.
     """
-    guard.check(connection, statement)
+    if project is None:
+        guard.check(connection, statement)
+    else:
+        guard.check_confined(connection, statement, confine(connection, project))
     return stand(connection)
 
 
