@@ -42,7 +42,8 @@ def main(host: str, port: int) -> None:
 
     It serves /v1/responses, /v1/chat/completions and /v1/models, and tells at
     /simulator/requests what it was sent, whether each answer has ended, and
-    whether its client left before that. Its answers are a function of their
+    whether its client left before that; an answer ordered to wait at a gate
+    does until POST /simulator/gates/NAME. Its answers are a function of their
     whole request, so a lost piece of history shows. A tool is called or used when
     the last message has its name as a word (a hosted one's type or server_label)
     or tool_choice says so; a structured answer fits its schema; instructions that

@@ -21,10 +21,12 @@ from services.simulator.answer import (
     too_long,
 )
 from services.simulator.faults import NONE, TOO_LONG, Attempts, Frame
+from services.simulator.gates import Gates
 from services.simulator.reading import check_model
 from services.simulator.received import Received
 from services.simulator.reply import Reply
 
+GATES = "/simulator/gates/"
 MODEL_CREATED = 1_756_000_000
 _SERVER_ERROR = 500
 
@@ -54,6 +56,14 @@ class Request(Protocol):
         ...
 
 
+class Memory(msgspec.Struct, frozen=True):
+    """What is known of earlier requests."""
+
+    received: Received
+    attempts: Attempts
+    gates: Gates
+
+
 DOORS: dict[str, Callable[[bytes], Request]] = {
     "/v1/responses": responses.read,
     "/v1/responses/compact": compact.read,
@@ -66,19 +76,22 @@ def build(
 ) -> ASGIApp:
     """The application; it remembers the newest ``requests_max`` requests, in ``bytes_max``.
 
-    Of texts that limit their trouble it remembers the newest ``texts_max``.
+    Of texts that limit their trouble, and of gates, it remembers the newest ``texts_max``.
     """
-    received = Received(requests_max=requests_max, bytes_max=bytes_max)
-    attempts = Attempts(texts_max=texts_max)
+    memory = Memory(
+        Received(requests_max=requests_max, bytes_max=bytes_max),
+        Attempts(texts_max=texts_max),
+        Gates(names_max=texts_max),
+    )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"
         with Reply(scope, receive, send) as reply:
             try:
                 if scope["method"] == "POST" and scope["path"] in DOORS:
-                    await _exchange(scope, reply, received, attempts)
+                    await _exchange(scope, reply, memory)
                 else:
-                    await reply.whole(_lookup(scope, received, attempts))
+                    await reply.whole(_lookup(scope, memory))
             except ApiError as error:
                 await reply.whole(error.body(), status=error.status)
             except Exception:
@@ -91,23 +104,29 @@ def build(
     return app
 
 
-async def _exchange(scope: Scope, reply: Reply, received: Received, attempts: Attempts) -> None:
+async def _exchange(scope: Scope, reply: Reply, memory: Memory) -> None:
     payload = await reply.body()
     path = scope["path"]
     authorized = any(name == b"authorization" for name, _ in scope["headers"])
-    exchange = received.add(path, authorized=authorized, body=payload)
+    exchange = memory.received.add(path, authorized=authorized, body=payload)
     try:
-        exchange.aborted = await _answer(DOORS[path](payload), reply, attempts)
+        exchange.aborted = await _answer(DOORS[path](payload), reply, memory)
     finally:
         exchange.ended = True
 
 
-async def _answer(request: Request, reply: Reply, attempts: Attempts) -> bool:
+async def _answer(request: Request, reply: Reply, memory: Memory) -> bool:
     """Answer as ordered; whether the client left before the end."""
     ordered = orders_of(request.ask)
     delivery, trouble = ordered.delivery, ordered.trouble
-    if trouble.times is not None and not attempts.due(last_user_text(request.ask.entries), trouble):
+    attempted = last_user_text(request.ask.entries)
+    if trouble.times is not None and not memory.attempts.due(attempted, trouble):
         ordered.trouble = trouble = NONE
+    gate = delivery.gate
+    opened = None if gate is None else memory.gates.opened(gate.name)
+    whole = not request.stream or (gate is not None and gate.place == "first")
+    if opened is not None and whole and await reply.left_before(opened):
+        return True
     if delivery.wait_s and await reply.left_within(delivery.wait_s):
         return True
     error = trouble.error or (TOO_LONG if too_long(request.ask) else None)
@@ -123,13 +142,13 @@ async def _answer(request: Request, reply: Reply, attempts: Attempts) -> bool:
     answer = plan(request.ask, ordered)
     if request.stream:
         frames, ending = request.frames(answer)
-        return await reply.events(frames, delivery, trouble, ending=ending)
+        return await reply.events(frames, delivery, trouble, ending=ending, opened=opened)
     if delivery.delay_s and await reply.left_within(delivery.delay_s):
         return True
     return await reply.plain(request.whole(answer), trouble)
 
 
-def _lookup(scope: Scope, received: Received, attempts: Attempts) -> bytes:
+def _lookup(scope: Scope, memory: Memory) -> bytes:
     method, path = scope["method"], scope["path"]
     if method == "GET" and path == "/v1/models":
         return _encode({"object": "list", "data": [_model(name) for name in MODELS]})
@@ -137,13 +156,16 @@ def _lookup(scope: Scope, received: Received, attempts: Attempts) -> bytes:
         name = check_model(path.removeprefix("/v1/models/"), chat=True)
         return _encode(_model(name))
     if method == "GET" and path == "/simulator/requests":
-        return received.newest(_limit(scope["query_string"]))
+        return memory.received.newest(_limit(scope["query_string"]))
     if method == "DELETE" and path == "/simulator/requests":
-        received.clear()
-        attempts.clear()
+        for part in (memory.received, memory.attempts, memory.gates):
+            part.clear()
+        return b"{}"
+    if method == "POST" and path.startswith(GATES):
+        memory.gates.open(path.removeprefix(GATES))
         return b"{}"
     if method == "GET" and path == "/simulator/counts":
-        return _encode(received.counts)
+        return _encode(memory.received.counts)
     raise NotFound(f"Invalid URL ({method} {path})")
 
 

@@ -68,6 +68,9 @@ What is answered
 How it is sent
   [[wait 2]]               seconds before the first byte
   [[delay 0.05]]           seconds before each delta; before a plain answer, once
+  [[gate NAME]]            nothing before POST /simulator/gates/NAME has opened it, for good;
+                           [[gate NAME 3]] lets three deltas pass, [[gate NAME last]] all but
+                           the terminal event, nothing of a plain answer
   [[queued]]               response.queued after response.created *
   [[keepalive]]            {"type":"keepalive"} before each delta; in Chat a comment
   [[unknown-event]]        an event of a type to come before each item; in Chat a chunk
@@ -87,8 +90,8 @@ What goes wrong
   [[hang]]                 nothing is answered until the client leaves; [[hang 3]] after
                            three deltas
   times=2                  within any of these (once is times=1): only the first two
-                           requests with this text have trouble, as [[error 503 times=2]];
-                           DELETE /simulator/requests starts their count again
+                           requests with this text have trouble, as [[error 503 times=2]]
+DELETE /simulator/requests starts the count of times again, and closes all gates.
 Types of hosted tools
   web_search file_search code_interpreter image_generation mcp mcp_list_tools
   mcp_approval_request computer shell local_shell apply_patch tool_search
@@ -103,11 +106,19 @@ _END = re.compile(r"\s*\]\]")
 _read_json = json.JSONDecoder().raw_decode
 
 
+class Gate(msgspec.Struct, frozen=True):
+    """Where an answer waits until a gate is open."""
+
+    name: str
+    place: Place
+
+
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """How an answer is sent; no less true to the contract for it."""
 
     wait_s: float = 0.0
     delay_s: float = 0.0
+    gate: Gate | None = None
     queued: bool = False
     keepalive: bool = False
     unknown_event: bool = False
@@ -270,6 +281,11 @@ def _place(default: Place) -> Reader:
     return reader
 
 
+def _gate(words: list[str]) -> Gate:
+    name, *place = words
+    return Gate(name, _place("first")(place))
+
+
 def _error(words: list[str]) -> HttpError:
     match [(word, word.isdecimal()) for word in words]:
         case [(status, True)]:
@@ -315,6 +331,7 @@ _FORMS: dict[str, tuple[str, str, Reader]] = {
     "hosted": ("answer", "hosted", _hosted),
     "wait": ("delivery", "wait_s", _seconds(WAIT_S_MAX)),
     "delay": ("delivery", "delay_s", _seconds(DELAY_S_MAX)),
+    "gate": ("delivery", "gate", _gate),
     "queued": ("delivery", "queued", _bare(value=True)),
     "keepalive": ("delivery", "keepalive", _bare(value=True)),
     "unknown-event": ("delivery", "unknown_event", _bare(value=True)),

@@ -144,7 +144,7 @@ def spoilt(frames: list[Frame], trouble: Trouble, *, ending: int) -> list[Frame]
     if trouble.unfinished:
         frames = frames[:-ending]
     place = trouble.hang if trouble.hang is not None else trouble.drop
-    return frames if place is None else frames[: _index(frames, place, ending=ending)]
+    return frames if place is None else frames[: index_of(place, frames, ending=ending)]
 
 
 def spoilt_body(payload: bytes, trouble: Trouble) -> bytes:
@@ -166,7 +166,8 @@ def _malformed_frame(following: bytes, trouble: Trouble) -> bytes:
     return b"data: %b\n\n" % spoilt_body(b"", trouble)
 
 
-def _index(frames: list[Frame], place: Place, *, ending: int) -> int:
+def index_of(place: Place, frames: list[Frame], *, ending: int) -> int:
+    """How many frames of a stream are before a place."""
     match place:
         case "first":
             return 0

@@ -13,7 +13,7 @@ from schemas.http.errors import TooLarge
 from services import ids
 from services.simulator.connection import cut
 from services.simulator.directives import Delivery
-from services.simulator.faults import Frame, Trouble, spoilt, spoilt_body
+from services.simulator.faults import Frame, Trouble, index_of, spoilt, spoilt_body
 
 BODY_BYTES_MAX = 64 << 20
 WRITE_BYTES = 64 << 10
@@ -69,6 +69,16 @@ class Reply:
         await asyncio.wait((watched,), timeout=wait_s)
         return watched.done()
 
+    async def left_before(self, opened: asyncio.Event) -> bool:
+        """Wait at a gate; whether the client left before it was opened."""
+        watched = self._watch()
+        waiting = asyncio.create_task(opened.wait())
+        try:
+            await asyncio.wait((watched, waiting), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        return watched.done()
+
     async def cut(self) -> None:
         """Cut the connection before anything was said."""
         cut(self._scope)
@@ -99,17 +109,27 @@ class Reply:
         return trouble.hang is not None and await self.left_within(None)
 
     async def events(
-        self, frames: list[Frame], delivery: Delivery, trouble: Trouble, *, ending: int
+        self,
+        frames: list[Frame],
+        delivery: Delivery,
+        trouble: Trouble,
+        *,
+        ending: int,
+        opened: asyncio.Event | None,
     ) -> bool:
         """A streamed answer with its trouble; whether the client left before its end."""
         await self._start(_OK, EVENTS, _STREAM_HEADERS)
+        frames = spoilt(frames, trouble, ending=ending)
+        gate = delivery.gate and index_of(delivery.gate.place, frames, ending=ending)
         waiting: list[bytes] = []
         size = 0
-        for delta, payload in spoilt(frames, trouble, ending=ending):
+        for index, (delta, payload) in enumerate(frames):
             paced = delta and delivery.delay_s > 0
-            if paced or size > WRITE_BYTES:
+            if paced or index == gate or size > WRITE_BYTES:
                 await self._write(b"".join(waiting), more=True)
                 waiting, size = [], 0
+                if index == gate and opened and await self.left_before(opened):
+                    return True
                 if await self.left_within(delivery.delay_s if paced else 0):
                     return True
             waiting.append(payload)

@@ -1,6 +1,15 @@
 import pytest
 
-from services.simulator.directives import _FORMS, HELP, HOSTED, REFUSAL, Delivery, Directives, read
+from services.simulator.directives import (
+    _FORMS,
+    HELP,
+    HOSTED,
+    REFUSAL,
+    Delivery,
+    Directives,
+    Gate,
+    read,
+)
 from services.simulator.faults import HttpError, Trouble
 
 
@@ -42,6 +51,9 @@ def troubled(**fields: object):
             "[[queued]][[keepalive]][[unknown-event]]",
             delivered(queued=True, keepalive=True, unknown_event=True),
         ),
+        ("[[gate here]]", delivered(gate=Gate("here", "first"))),
+        ("[[gate 7 3]]", delivered(gate=Gate("7", 3))),
+        ("[[gate a.b last]]", delivered(gate=Gate("a.b", "last"))),
         ("[[error 429]]", troubled(error=HttpError(status=429))),
         (
             "[[error 429 7 insufficient_quota]]",
@@ -82,6 +94,9 @@ def test_directives_are_taken_out_of_the_text(text, directives):
         "[[queued 1]]",
         "[[reasoning aloud]]",
         "[[drop here]]",
+        "[[gate]]",
+        "[[gate here there]]",
+        "[[gate here 1 2]]",
         "[[drop 1 2]]",
         "[[failed]]",
         "[[hosted]]",

@@ -117,7 +117,7 @@ class Child:
 
         return until(newest)[-1]
 
-    def end(self, number: signal.Signals = signal.SIGTERM, *, wait_s: float = 10.0) -> int:
+    def end(self, number: signal.Signals = signal.SIGTERM, *, wait_s: float = WAIT_S) -> int:
         """Signal it and return its exit status."""
         self.process.send_signal(number)
         return self.process.wait(wait_s)
@@ -192,24 +192,24 @@ class Running:
         """Kill its process group as a whole and wait until no child is left."""
         assert self.up is not None
         os.killpg(self.up.process.pid, signal.SIGKILL)
-        self.up.process.wait(10)
+        self.up.process.wait(WAIT_S)
         self.up = None
-        until(lambda: not self.pids(), wait_s=5.0)
+        until(lambda: not self.pids())
 
     def end_others(self) -> None:
         """Kill what was started beside it."""
         for child in self._others:
             child.process.kill()
-            child.process.wait(10)
+            child.process.wait(WAIT_S)
 
     def end(self) -> None:
         """Kill all of it, whatever state it is in: how it stops by itself has its own tests."""
         for child in (*self._others, self.up, self.simulator):
             if child is not None:
                 child.process.kill()
-                child.process.wait(10)
+                child.process.wait(WAIT_S)
         self.up = None
-        until(lambda: not marked(self.mark), wait_s=5.0)
+        until(lambda: not marked(self.mark))
 
     def pids(self) -> dict[int, str]:
         """Living processes of ``turnlog up``, itself included."""
@@ -223,7 +223,7 @@ class Running:
         def found() -> list[int]:
             return [pid for pid, words in self.pids().items() if wanted in words]
 
-        until(lambda: len(found()) == 1, wait_s=10.0)
+        until(lambda: len(found()) == 1)
         return found()[0]
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
@@ -291,13 +291,18 @@ class Running:
     def received(self) -> "list[Received]":
         """Requests the model was sent lately, oldest first."""
         origin = self.simulator_url.removesuffix("/v1")
-        answer = httpx2.get(f"{origin}/simulator/requests", timeout=30)
+        answer = httpx2.get(f"{origin}/simulator/requests", timeout=WAIT_S)
         return msgspec.json.decode(answer.content, type=list[Received])
+
+    def open_gate(self, name: str) -> None:
+        """Let the model give every answer that waits at ``[[gate name]]``, from now on."""
+        origin = self.simulator_url.removesuffix("/v1")
+        assert httpx2.post(f"{origin}/simulator/gates/{name}", timeout=WAIT_S).status_code == 200
 
     def forget_received(self) -> None:
         """Let the model forget what it was sent."""
         origin = self.simulator_url.removesuffix("/v1")
-        assert httpx2.delete(f"{origin}/simulator/requests").status_code == 200
+        assert httpx2.delete(f"{origin}/simulator/requests", timeout=WAIT_S).status_code == 200
 
     def received_with(self, text: str) -> list[bytes]:
         """Bodies of those that hold ``text``, oldest first."""
@@ -392,7 +397,7 @@ class Running:
 
     def health(self) -> tuple[int, dict[str, Any]]:
         """Status and body of ``/healthz``."""
-        answer = httpx2.get(f"{self.url}/healthz", timeout=15)
+        answer = httpx2.get(f"{self.url}/healthz", timeout=WAIT_S)
         return answer.status_code, answer.json()
 
 
@@ -490,7 +495,7 @@ def begin_gateway(running: Running, **variables: str) -> tuple[str, Child]:
     def serves() -> bool:
         assert child.process.poll() is None, child.log_path.read_text()[-3000:]
         with suppress(httpx2.TransportError):
-            return httpx2.get(f"{url}/healthz", timeout=5).status_code == 200
+            return httpx2.get(f"{url}/healthz", timeout=WAIT_S).status_code == 200
         return False
 
     until(serves)
