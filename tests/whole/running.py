@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -244,6 +245,22 @@ class Running:
             yield pid
         finally:
             os.kill(pid, signal.SIGCONT)
+
+    @contextmanager
+    def patient_queue(self) -> Iterator[None]:
+        """Nothing is delivered again, while a test waits, but what is given back to the queue."""
+        config = self.taken_from_queue().config
+
+        async def change(client: Client, ack_wait_s: float | None) -> None:
+            await client.jetstream().add_consumer(
+                subjects.TURN_REQUESTS, config.evolve(ack_wait=ack_wait_s)
+            )
+
+        self.on_log(partial(change, ack_wait_s=4 * WAIT_S))
+        try:
+            yield
+        finally:
+            self.on_log(partial(change, ack_wait_s=config.ack_wait))
 
     def taken_from_queue(self) -> ConsumerInfo:
         """How the responders stand with the queue of turn requests."""

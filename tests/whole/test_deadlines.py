@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +18,8 @@ from tests.whole.asking import kind, request, told
 from tests.whole.running import MODEL, PROJECT, Running, another_gateway, until
 
 WAIT_S = 1.0
+BEGIN_S = 8.0
+"""Seconds in which a turn begins on any machine, fewer than until it is delivered again."""
 OVERLAP = {"Turnlog-Overlap": "queue"}
 
 
@@ -23,12 +27,12 @@ def turn(text: str, **fields: Any) -> dict[str, Any]:
     return {"model": MODEL, "input": text, **fields}
 
 
-def busy(running: Running, seconds: int, text: str) -> str:
-    """A conversation whose model takes its time."""
+def busy(running: Running, gate: str, text: str) -> str:
+    """A conversation whose model answers once its gate is opened."""
     with running.client() as client:
         conversation = client.conversations.create().id
         client.responses.create(
-            **turn(f"[[delay {seconds}]] {text}", conversation=conversation, background=True)
+            **turn(f"[[gate {gate}]] {text}", conversation=conversation, background=True)
         )
     until(lambda: running.received_with(text))
     return str(conversation)
@@ -46,11 +50,12 @@ def idle(running: Running, conversation_id: str) -> None:
 def test_a_turn_that_waited_for_too_long_is_never_run(wounded: Running, *, stream: bool):
     slow, late = f"in front {stream}", f"too late {stream}"
     with another_gateway(wounded, answer_wait_s=str(WAIT_S)) as url, wounded.http(url) as http:
-        conversation = busy(wounded, 4, slow)
+        conversation = busy(wounded, f"front-{stream}", slow)
         body = turn(late, conversation=conversation, stream=stream)
         answer = http.post("/v1/responses", json=body, headers=OVERLAP)
     assert answer.status_code == 503
     assert answer.headers["retry-after"]
+    wounded.open_gate(f"front-{stream}")
     idle(wounded, conversation)
     assert wounded.received_with(late) == []
     assert wounded.events(conversation).count("turn_requested") == 2
@@ -76,10 +81,16 @@ def test_a_turn_that_has_begun_is_finished(wounded: Running):
     """Also by a responder that takes it over when nobody waits for it any more."""
     with wounded.client() as client:
         conversation = client.conversations.create().id
-    with another_gateway(wounded, answer_wait_s=str(WAIT_S)) as url, wounded.http(url) as http:
-        body = turn("[[delay 3]] begun in time", conversation=conversation)
-        assert http.post("/v1/responses", json=body).status_code == 503
-    wounded.kill("responder")
+    with (
+        another_gateway(wounded, answer_wait_s=str(BEGIN_S)) as url,
+        wounded.http(url) as http,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        body = turn("[[hang once]] begun in time", conversation=conversation)
+        answer = pool.submit(http.post, "/v1/responses", json=body)
+        until(lambda: wounded.received_with("begun in time"))
+        wounded.kill("responder")
+        assert answer.result().status_code == 503
     until(lambda: wounded.events(conversation)[-1:] == ["turn_completed"], wait_s=60)
     assert len(wounded.received_with("begun in time")) == 2
     idle(wounded, conversation)
@@ -87,9 +98,12 @@ def test_a_turn_that_has_begun_is_finished(wounded: Running):
 
 def test_a_turn_in_the_background_waits_as_long_as_it_takes(wounded: Running):
     with another_gateway(wounded, answer_wait_s=str(WAIT_S)) as url, wounded.http(url) as http:
-        conversation = busy(wounded, 3, "in front of one in the background")
+        conversation = busy(wounded, "background", "in front of one in the background")
         body = turn("patient one", conversation=conversation, background=True)
         queued = http.post("/v1/responses", json=body, headers=OVERLAP)
+        late = time.monotonic() + 2 * WAIT_S
+        until(lambda: time.monotonic() > late)
+        wounded.open_gate("background")
     assert (queued.status_code, queued.json()["status"]) == (200, "queued")
     until(lambda: wounded.turns_waiting() == 0)
     assert len(wounded.received_with("patient one")) == 1
@@ -99,17 +113,17 @@ def test_a_turn_in_the_background_waits_as_long_as_it_takes(wounded: Running):
 def test_the_same_key_is_asked_anew_after_a_turn_that_came_too_late(wounded: Running):
     headers = {**OVERLAP, "Idempotency-Key": "came-too-late"}
     with another_gateway(wounded, answer_wait_s=str(WAIT_S)) as url, wounded.http(url) as http:
-        conversation = busy(wounded, 3, "in front of a key")
+        conversation = busy(wounded, "key", "in front of a key")
         body = turn("late with a key", conversation=conversation)
         assert http.post("/v1/responses", json=body, headers=headers).status_code == 503
+        wounded.open_gate("key")
         until(lambda: wounded.turns_waiting() == 0)
 
         def answered() -> httpx2.Response | None:
             answer = http.post("/v1/responses", json=body, headers=headers)
             return answer if answer.status_code == 200 else None
 
-        again = until(answered)
-        assert http.post("/v1/responses", json=body, headers=headers).content == again.content
+        assert until(answered).content == until(answered).content
     assert len(wounded.received_with("late with a key")) == 1
 
 
@@ -143,7 +157,7 @@ def test_a_time_that_may_be_any_of_many_is_refused(shared: Running):
 
 
 def test_a_turn_that_ended_is_told_again_whatever_its_time(shared: Running):
-    once = asked("told again", seconds=2)
+    once = asked("told again", seconds=60)
     (ended,) = told(shared, once)
     once["expires_at"] = (clock.now() - timedelta(seconds=1)).isoformat()
 

@@ -2,15 +2,9 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
-from nats.aio.client import Client
-
-from schemas import subjects
 from tests.whole.running import MODEL, WAIT_S, Running, until
 
 
@@ -25,25 +19,8 @@ def begun(running: Running, text: str, **given: Any) -> tuple[str, str]:
     return conversation_id, response.id
 
 
-@contextmanager
-def patient_queue(running: Running) -> Iterator[None]:
-    """What is not given back to the queue is not delivered again while a test waits for it."""
-    config = running.taken_from_queue().config
-
-    async def wait(client: Client, ack_wait_s: float | None) -> None:
-        await client.jetstream().add_consumer(
-            subjects.TURN_REQUESTS, config.evolve(ack_wait=ack_wait_s)
-        )
-
-    running.on_log(partial(wait, ack_wait_s=4 * WAIT_S))
-    try:
-        yield
-    finally:
-        running.on_log(partial(wait, ack_wait_s=config.ack_wait))
-
-
 def test_a_turn_is_handed_over_when_its_responder_stops(wounded: Running):
-    with patient_queue(wounded):
+    with wounded.patient_queue():
         with wounded.halted():
             stopping = wounded.beside("responder")
             stopping.said("responder.started")
@@ -60,11 +37,11 @@ def test_a_turn_is_handed_over_when_its_responder_stops(wounded: Running):
 
 
 def test_who_waits_behind_the_last_turn_of_a_responder_is_next_elsewhere(wounded: Running):
-    with patient_queue(wounded):
+    with wounded.patient_queue():
         with wounded.halted():
-            stopping = wounded.beside("responder", stop_wait_s="20")
+            stopping = wounded.beside("responder", stop_wait_s="40")
             stopping.said("responder.started")
-            conversation_id, last_here = begun(wounded, "[[wait 4]] last-here")
+            conversation_id, last_here = begun(wounded, "[[gate last-here]] last-here")
         with wounded.client() as client:
             next_there = client.responses.create(
                 model=MODEL,
@@ -73,7 +50,9 @@ def test_who_waits_behind_the_last_turn_of_a_responder_is_next_elsewhere(wounded
                 background=True,
                 extra_headers={"Turnlog-Overlap": "queue"},
             ).id
-            assert stopping.end(wait_s=25) == 0
+            stopping.process.terminate()
+            wounded.open_gate("last-here")
+            assert stopping.process.wait(WAIT_S) == 0
             until(lambda: client.responses.retrieve(next_there).status == "completed")
     assert stopping.lines("turn.ended", response_id=last_here, status="completed")
     turns = wounded.fold(conversation_id).state.turns.upwards(0)
@@ -86,7 +65,7 @@ def test_a_stream_ends_as_failed_when_its_responder_stops(wounded: Running):
         events = iter(
             client.responses.create(
                 model=MODEL,
-                input="[[words 500]] [[delay 0.05]] cut-off",
+                input="[[hang 3]] cut-off",
                 conversation=conversation_id,
                 stream=True,
             )
@@ -107,7 +86,7 @@ def test_a_stream_in_the_background_that_lost_its_responder_is_completed(wounded
         with wounded.client() as client:
             for event in client.responses.create(
                 model=MODEL,
-                input="[[words 60]] [[delay 0.05]] told-half",
+                input="[[words 60]] [[hang 3 once]] told-half",
                 stream=True,
                 background=True,
             ):
@@ -138,7 +117,7 @@ def test_what_a_responder_says_that_was_stopped_too_long_is_not_told(wounded: Ru
         with wounded.client() as client:
             for event in client.responses.create(
                 model=MODEL,
-                input="[[wait 5]] [[words 80]] [[delay 0.05]] stopped-before-its-first-word",
+                input="[[gate stopped]] [[words 80]] stopped-before-its-first-word",
                 stream=True,
             ):
                 if event.type == "response.output_text.delta":
@@ -152,6 +131,7 @@ def test_what_a_responder_says_that_was_stopped_too_long_is_not_told(wounded: Ru
         other = wounded.beside("responder")
         until(lambda: len(wounded.received_with("stopped-before")) == 2)
         os.kill(stopped, signal.SIGCONT)
+        wounded.open_gate("stopped")
         last = followed.result(60)
     assert last.type == "response.completed"
     assert "".join(words) == last.response.output_text

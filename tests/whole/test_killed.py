@@ -27,6 +27,8 @@ class Diary(msgspec.Struct):
 
     conversation_id: str = ""
     acked: list[str] = []
+    heard: list[str] = []
+    """Types of the events of a stream."""
     responses: dict[str, dict[str, Any]] = {}
     created: dict[str, str] = {}
     asked: list[str] = []
@@ -93,15 +95,18 @@ def kept_writing(client: OpenAI, name: str, diary: Diary) -> None:
 
 
 def waited_in_vain(client: OpenAI, diary: Diary, *, stream: bool) -> None:
-    """One slow turn, cut off in its middle."""
-    text = f"[[delay {0.2 if stream else 3}]] [[words 40]] slow-{stream}"
+    """One turn that is cut off in its middle, a stream after some words."""
+    text = f"[[gate killed{' 3' if stream else ''}]] [[words 40]] slow-{stream}"
     diary.asked.append(text)
+
+    def hear() -> None:
+        for event in client.responses.create(
+            model=MODEL, input=text, conversation=diary.conversation_id, stream=stream
+        ):
+            diary.heard.append(event.type)
+
     with pytest.raises((openai.OpenAIError, httpx2.TransportError)):
-        list(
-            client.responses.create(
-                model=MODEL, input=text, conversation=diary.conversation_id, stream=stream
-            )
-        )
+        hear()
 
 
 def test_what_was_acked_survives_a_kill_of_everything(wounded: Running):
@@ -126,8 +131,9 @@ def test_what_was_acked_survives_a_kill_of_everything(wounded: Running):
 
         def enough() -> bool:
             acks = sum(len(diary.acked) + len(diary.created) for diary in diaries.values())
-            slow = wounded.received_with("[[words 40]]")
-            return acks >= LOAD_ACKS and len(slow) == 2
+            begun = len(wounded.received_with("[[words 40]]")) == 2
+            heard = "response.output_text.delta" in diaries["slow-streamed"].heard
+            return begun and heard and acks >= LOAD_ACKS
 
         until(enough)
         wounded.kill9()
@@ -135,6 +141,7 @@ def test_what_was_acked_survives_a_kill_of_everything(wounded: Running):
             writer.join(30)
             assert not writer.is_alive()
 
+    wounded.open_gate("killed")
     wounded.start()
     _finished(wounded)
     with wounded.client() as client, wounded.http() as http:
@@ -156,7 +163,7 @@ def test_what_was_acked_survives_a_kill_of_everything(wounded: Running):
 
 def _finished(running: Running) -> None:
     """Wait until no turn runs any more; the queue's leases are 10 s."""
-    until(lambda: running.turns_waiting() == 0, wait_s=20)
+    until(lambda: running.turns_waiting() == 0, wait_s=60)
     for commits in running.all_commits().values():
         assert folded(commits).state.running == ()
 

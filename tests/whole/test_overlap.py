@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from schemas import subjects, turn_requests
 from schemas.turn_requests import TurnRequest
 from services import ids
+from services.responder.settings import ResponderSettings
 from tests.builders import raw
 from tests.whole.running import MODEL, PROJECT, Running, folded, message, names, together, until
 
@@ -97,23 +98,23 @@ def test_queued_turns_are_answered_in_the_order_of_acceptance(two_responders: Ru
     asked = queued(
         two_responders, [(conversation_id, f"in-order-{number}") for number in range(TOGETHER)]
     )
-    until(lambda: len(ended(two_responders, conversation_id)) == TOGETHER)
+    until(lambda: len(ended(two_responders, conversation_id)) == TOGETHER, wait_s=60)
     assert ended(two_responders, conversation_id) == asked
     assert len(two_responders.received_with("in-order-")) == TOGETHER
-    assert two_responders.turns_waiting() == 0
+    until(lambda: two_responders.turns_waiting() == 0)
 
 
 def test_no_conversation_waits_for_another(two_responders: Running):
     slow = conversation(two_responders)
     others = [conversation(two_responders) for _ in range(7)]
-    queued(two_responders, [(slow, f"[[delay 3]] slow-{number}") for number in range(3)])
+    queued(two_responders, [(slow, f"[[gate slow]] slow-{number}") for number in range(3)])
     rounds = [(each, f"quick-{turn}") for turn in range(5) for each in others]
     asked = queued(two_responders, rounds)
     until(lambda: all(len(ended(two_responders, each)) == 5 for each in others))
-    # The slow one is at its first or second turn.
-    assert len(ended(two_responders, slow)) < 3
+    assert ended(two_responders, slow) == []
     for index, each in enumerate(others):
         assert ended(two_responders, each) == asked[index :: len(others)]
+    two_responders.open_gate("slow")
     until(lambda: len(ended(two_responders, slow)) == 3)
 
 
@@ -124,7 +125,7 @@ def test_an_interrupt_ends_the_turn_that_runs_and_goes_before_those_that_wait(
     two_responders.forget_received()
     first, second = queued(
         two_responders,
-        [(conversation_id, "[[words 400]] [[delay 20]] first"), (conversation_id, "second")],
+        [(conversation_id, "[[hang]] first"), (conversation_id, "second")],
     )
     until(lambda: two_responders.received_with("first"))
     with two_responders.client() as client:
@@ -133,7 +134,6 @@ def test_an_interrupt_ends_the_turn_that_runs_and_goes_before_those_that_wait(
             input="third",
             conversation=conversation_id,
             extra_headers={"Turnlog-Overlap": "interrupt"},
-            timeout=10,
         )
     assert response.status == "completed"
     until(lambda: len(ended(two_responders, conversation_id)) == 3)
@@ -155,7 +155,7 @@ def test_an_interrupted_stream_ends_as_cancelled_with_what_was_said(two_responde
     with two_responders.client() as client, ThreadPoolExecutor(1) as pool:
         stream = client.responses.create(
             model=MODEL,
-            input="[[words 300]] [[delay 0.05]] streamed-away",
+            input="[[hang 3]] streamed-away",
             conversation=conversation_id,
             stream=True,
         )
@@ -172,7 +172,7 @@ def test_an_interrupted_stream_ends_as_cancelled_with_what_was_said(two_responde
         assert last.type == "response.failed"
         assert last.response.status == "cancelled"
         assert last.response.output[0].status == "incomplete"
-        assert after.result(20).status == "completed"
+        assert after.result(60).status == "completed"
     assert [name for each in two_responders.commits(conversation_id) for name in names(each)][
         1:
     ] == ["turn_requested", "turn_cancelled", "turn_requested", "turn_completed"]
@@ -184,7 +184,7 @@ def test_an_interrupt_that_would_be_refused_ends_nothing(two_responders: Running
         running = pool.submit(
             client.responses.create,
             model=MODEL,
-            input="[[delay 2]] goes-on",
+            input="[[gate goes-on]] goes-on",
             conversation=conversation_id,
         )
         until(lambda: two_responders.received_with("goes-on"))
@@ -195,12 +195,13 @@ def test_an_interrupt_that_would_be_refused_ends_nothing(two_responders: Running
                 conversation=conversation_id,
                 extra_headers={"Turnlog-Overlap": "interrupt"},
             )
-        assert running.result(20).status == "completed"
+        two_responders.open_gate("goes-on")
+        assert running.result(60).status == "completed"
 
 
 def test_an_interrupt_ends_a_turn_nobody_runs_any_more(wounded: Running):
     conversation_id = conversation(wounded)
-    (lost,) = queued(wounded, [(conversation_id, "[[delay 50]] lost")])
+    (lost,) = queued(wounded, [(conversation_id, "[[hang]] lost")])
     until(lambda: wounded.received_with("lost"))
     wounded.kill("responder")
     with wounded.client() as client:
@@ -219,13 +220,19 @@ def test_what_waits_goes_on_after_a_responder_was_killed(wounded: Running):
     other = wounded.beside("responder")
     other.said("responder.started")
     conversations = [conversation(wounded) for _ in range(4)]
+    orders = ["", *["[[gate kill]] "] * 5]
     asked = queued(
         wounded,
-        [(each, f"[[delay 0.2]] kill-{number}") for number in range(6) for each in conversations],
+        [
+            (each, f"{order}kill-{number}")
+            for number, order in enumerate(orders)
+            for each in conversations
+        ],
     )
     until(lambda: any(ended(wounded, each) for each in conversations))
     wounded.kill("responder")
     other.end(signal.SIGKILL)
+    wounded.open_gate("kill")
     until(lambda: wounded.turns_waiting() == 0, wait_s=60)
     for index, each in enumerate(conversations):
         assert ended(wounded, each) == asked[index::4]
@@ -233,9 +240,9 @@ def test_what_waits_goes_on_after_a_responder_was_killed(wounded: Running):
 
 
 def waiting_in_the_background(running: Running, text: str, **given: Any) -> tuple[str, str, str]:
-    """A conversation, the turn that runs on it, and the one in the background that waits."""
+    """A conversation, the turn that runs until a gate is opened, and the one that waits."""
     conversation_id = conversation(running)
-    (first,) = queued(running, [(conversation_id, f"[[delay 4]] first-{text}")])
+    (first,) = queued(running, [(conversation_id, f"[[gate {text}]] first-{text}")])
     until(lambda: running.received_with(f"first-{text}"))
     with running.client() as client:
         response = client.responses.create(
@@ -244,7 +251,6 @@ def waiting_in_the_background(running: Running, text: str, **given: Any) -> tupl
             conversation=conversation_id,
             background=True,
             extra_headers={"Turnlog-Overlap": "queue"},
-            timeout=3,
             **given,
         )
         assert response.status == "queued"
@@ -254,6 +260,7 @@ def waiting_in_the_background(running: Running, text: str, **given: Any) -> tupl
 
 def test_a_turn_in_the_background_is_accepted_before_it_is_its_turn(two_responders: Running):
     conversation_id, first, waiting = waiting_in_the_background(two_responders, "accepted")
+    two_responders.open_gate("accepted")
     with two_responders.client() as client:
         until(lambda: client.responses.retrieve(waiting).status == "completed")
     assert ended(two_responders, conversation_id) == [first, waiting]
@@ -265,6 +272,7 @@ def test_a_turn_that_waits_is_cancelled_without_a_call_of_the_model(two_responde
         for _ in range(2):
             assert client.responses.cancel(waiting).status == "cancelled"
         assert client.responses.retrieve(waiting).status == "cancelled"
+    two_responders.open_gate("never-asked")
     until(lambda: len(ended(two_responders, conversation_id)) == 2)
     assert ended(two_responders, conversation_id) == [waiting, first]
     until(lambda: two_responders.turns_waiting() == 0)
@@ -282,6 +290,7 @@ def test_a_turn_that_waited_for_a_refusal_ends_as_failed(two_responders: Running
             "input": [{"type": "function_call_output", "call_id": "call_x", "output": "x"}]
         },
     )
+    two_responders.open_gate("answered-nothing")
     with two_responders.client() as client:
         until(lambda: client.responses.retrieve(waiting).status == "failed")
         error = client.responses.retrieve(waiting).error
@@ -316,9 +325,11 @@ def test_a_message_nobody_can_read_keeps_no_turn_waiting(two_responders: Running
         subject = subjects.turn_request(PROJECT, conversation_id)
         await client.jetstream().publish(subject, payload)
 
-    two_responders.on_log(publish)
-    asked = queued(two_responders, [(conversation_id, f"behind-{number}") for number in range(3)])
-    until(lambda: ended(two_responders, conversation_id) == asked, wait_s=8)
+    with two_responders.patient_queue():
+        two_responders.on_log(publish)
+        behind = [(conversation_id, f"behind-{number}") for number in range(3)]
+        asked = queued(two_responders, behind)
+        until(lambda: ended(two_responders, conversation_id) == asked)
     until(lambda: two_responders.turns_waiting() == 0)
 
 
@@ -329,18 +340,24 @@ def test_a_turn_waits_for_a_long_one_however_often_it_is_delivered(two_responder
         info.config.ack_wait = 1
         await js.add_consumer(subjects.TURN_REQUESTS, info.config)
 
+    def deliveries() -> int:
+        return two_responders.taken_from_queue().delivered.consumer_seq
+
     two_responders.on_log(deliver_often)
     conversation_id = conversation(two_responders)
     with two_responders.client() as client, ThreadPoolExecutor(1) as pool:
         long = pool.submit(
             client.responses.create,
             model=MODEL,
-            input="[[delay 12]] long",
+            input="[[gate long]] long",
             conversation=conversation_id,
         )
-        until(lambda: two_responders.received_with("[[delay 12]] long"))
+        until(lambda: two_responders.received_with("[[gate long]] long"))
         asked = queued(two_responders, [(conversation_id, "in the meantime")])
-        first = long.result(30)
+        delivered = deliveries()
+        until(lambda: deliveries() > delivered + 2 * ResponderSettings().turn_attempts_max)
+        two_responders.open_gate("long")
+        first = long.result(60)
     until(lambda: ended(two_responders, conversation_id) == [first.id, *asked])
-    assert len(two_responders.received_with("[[delay 12]] long")) == 2
-    assert two_responders.turns_waiting() == 0
+    assert len(two_responders.received_with("[[gate long]] long")) == 2
+    until(lambda: two_responders.turns_waiting() == 0)

@@ -27,7 +27,7 @@ from tests.whole.running import (
     together,
     until,
 )
-from tests.whole.slow import memory, raw, warmed
+from tests.whole.slow import Raw, memory, raw, warmed
 from tests.whole.wire import wired
 
 MIB = 1024 * 1024
@@ -85,6 +85,7 @@ def test_a_full_queue_refuses_what_comes_over_http(narrow: Running):
                     refused(ask(conversation), "Too many turns are waiting. Please retry.")
             refused(ask(conversations[3]), "Too many turns are waiting. Please retry.")
             last = narrow.last_sequences()["TURN_REQUESTS"]
+            before = _refusals(narrow)
             # The SDK comes again by itself, until there is room.
             patient = OpenAI(base_url=f"{narrow.url}/v1", api_key="any", max_retries=10)
             later = pool.submit(
@@ -93,6 +94,7 @@ def test_a_full_queue_refuses_what_comes_over_http(narrow: Running):
                 input="[[say patient]]",
                 conversation=conversations[3],
             )
+            until(lambda: _refusals(narrow) > before)
             assert narrow.last_sequences()["TURN_REQUESTS"] == last
         finally:
             narrow.kill("responder", signal.SIGCONT)
@@ -102,6 +104,12 @@ def test_a_full_queue_refuses_what_comes_over_http(narrow: Running):
 
     ended = [narrow.events(each).count("turn_completed") for each in conversations]
     assert ended == [4, 1, 1, 1]
+
+
+def _refusals(running: Running) -> int:
+    """How many turns its gateway has refused so far."""
+    assert running.up is not None
+    return len(running.up.lines("request.answered", path="/v1/responses", status=429))
 
 
 def test_repeats_of_what_was_never_asked_do_not_wait_for_the_room_they_take(narrow: Running):
@@ -141,23 +149,25 @@ def test_repeats_of_what_was_never_asked_do_not_wait_for_the_room_they_take(narr
 
 def test_a_responder_refuses_what_it_would_have_to_keep_in_memory(narrow: Running):
     def ask(number: int) -> httpx2.Response:
-        body = {"model": MODEL, "input": f"[[wait 6]] {number}", "store": False}
+        body = {"model": MODEL, "input": f"[[gate unstored]] {number}", "store": False}
         with narrow.http() as http:
             return http.post("/v1/responses", json=body)
 
-    answers = together(ask, range(40), workers=40)
-    taken = [answer for answer in answers if answer.status_code == 200]
-    assert len(taken) == 2
-    for answer in answers:
-        if answer.status_code != 200:
-            refused(answer, "Too many turns are running. Please retry.")
+    with ThreadPoolExecutor(40) as pool:
+        answers = [pool.submit(ask, number) for number in range(40)]
+        until(lambda: sum(answer.done() for answer in answers) == 38)
+        for answer in answers:
+            if answer.done():
+                refused(answer.result(), "Too many turns are running. Please retry.")
+        narrow.open_gate("unstored")
+    assert sum(answer.result().status_code == 200 for answer in answers) == 2
 
 
 def test_a_gateway_has_only_so_many_turns_in_flight(shared: Running):
     with another_gateway(shared, turns_in_flight_max="2") as url:
         with ExitStack() as opened:
             http = opened.enter_context(shared.http(url))
-            body = {"model": MODEL, "input": "[[delay 0.05]] [[words 40]]", "stream": True}
+            body = {"model": MODEL, "input": "[[gate in-flight 3]] [[words 40]]", "stream": True}
             streams = [
                 opened.enter_context(http.stream("POST", "/v1/responses", json=body))
                 for _ in range(2)
@@ -181,6 +191,7 @@ def test_a_gateway_has_only_so_many_turns_in_flight(shared: Running):
             # Others go on meanwhile.
             with shared.client() as client:
                 assert client.responses.create(model=MODEL, input="x").status == "completed"
+        shared.open_gate("in-flight")
         with shared.client(url) as client:
             until(lambda: _accepted(client))
 
@@ -192,16 +203,22 @@ def _accepted(client: OpenAI) -> bool:
         return False
 
 
-def test_bodies_are_held_up_to_a_limit_and_slow_ones_for_a_while(shared: Running):
-    size = 4 * MIB
-    beginning = b'{"model":"' + b"x" * MIB
-    limits = {"bodies_bytes_max": str(3 * size), "client_wait_s": "2"}
-    with another_gateway(shared, **limits) as url, ExitStack() as opened:
-        slow = [opened.enter_context(raw(url)) for _ in range(3)]
-        for one in slow:
-            one.post("/v1/responses", beginning, announced=size)
-        with shared.http(url) as http:
-            body = json.dumps({"model": MODEL, "input": "x", "metadata": {}}).encode()
+SIZE = 4 * MIB
+BODY = {"model": MODEL, "input": "x", "metadata": {}}
+
+
+def announced(url: str, opened: ExitStack) -> list[Raw]:
+    """Three clients who announce bodies of `SIZE` and send the beginning."""
+    slow = [opened.enter_context(raw(url)) for _ in range(3)]
+    for one in slow:
+        one.post("/v1/responses", b'{"model":"' + b"x" * MIB, announced=SIZE)
+    return slow
+
+
+def test_bodies_are_held_up_to_a_limit(shared: Running):
+    with another_gateway(shared, bodies_bytes_max=str(3 * SIZE)) as url, shared.http(url) as http:
+        with ExitStack() as opened:
+            announced(url, opened)
             answers: list[httpx2.Response] = []
 
             def is_full() -> bool:
@@ -211,7 +228,7 @@ def test_bodies_are_held_up_to_a_limit_and_slow_ones_for_a_while(shared: Running
             until(is_full)
             refused(answers[-1], "Too many requests are being read at once. Please retry.")
             refused(
-                http.post("/v1/responses", content=body),
+                http.post("/v1/responses", json=BODY),
                 "Too many requests are being read at once. Please retry.",
             )
             with wired(url) as wire:
@@ -219,10 +236,17 @@ def test_bodies_are_held_up_to_a_limit_and_slow_ones_for_a_while(shared: Running
                 assert wire.refusal()["status"] == 429
             # What needs no body is answered.
             assert http.get("/v1/models").status_code == 200
-            for one in slow:
-                status, _, told = one.answer()
-                assert (status, json.loads(told)["error"]["code"]) == (408, "request_timeout")
-            assert http.post("/v1/responses", content=body).status_code == 200
+        until(lambda: http.post("/v1/responses", json=BODY).status_code == 200)
+
+
+def test_slow_bodies_are_held_for_a_while(shared: Running):
+    limits = {"bodies_bytes_max": str(3 * SIZE), "client_wait_s": "1"}
+    with another_gateway(shared, **limits) as url, ExitStack() as opened:
+        for one in announced(url, opened):
+            status, _, told = one.answer()
+            assert (status, json.loads(told)["error"]["code"]) == (408, "request_timeout")
+        with shared.http(url) as http:
+            assert http.post("/v1/responses", json=BODY).status_code == 200
 
 
 @pytest.fixture

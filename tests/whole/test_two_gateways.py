@@ -81,15 +81,17 @@ def test_of_two_turns_at_once_one_is_refused_and_the_model_is_called_once(
             stream = round_number == 3
             body = {
                 "model": MODEL,
-                "input": f"[[delay {0.02 if stream else 0.4}]] {marker}",
+                "input": f"[[gate at-once-{round_number}]] {marker}",
                 "conversation": conversation.id,
                 "stream": stream,
             }
-            answers = together(
-                lambda http, body=body: http.post("/v1/responses", json=body),
-                (first, second),
-                workers=2,
-            )
+            with ThreadPoolExecutor(2) as pool:
+                asked = [
+                    pool.submit(http.post, "/v1/responses", json=body) for http in (first, second)
+                ]
+                until(lambda asked=asked: any(each.done() for each in asked))
+                shared.open_gate(f"at-once-{round_number}")
+                answers = [each.result() for each in asked]
 
             assert sorted(answer.status_code for answer in answers) == [200, 400]
             (refused,) = [answer for answer in answers if answer.status_code == 400]
@@ -104,7 +106,7 @@ def test_a_busy_conversation_can_be_read_and_edited(shared: Running):
         turn = pool.submit(
             client.responses.create,
             model=MODEL,
-            input="[[delay 1]] slow-busy",
+            input="[[gate slow-busy]] slow-busy",
             conversation=conversation.id,
         )
         until(lambda: shared.received_with("slow-busy"))
@@ -113,7 +115,8 @@ def test_a_busy_conversation_can_be_read_and_edited(shared: Running):
         with pytest.raises(openai.BadRequestError) as refused:
             client.responses.create(model=MODEL, input="x", conversation=conversation.id)
         assert refused.value.body == LOCKED
-        response = turn.result(30)
+        shared.open_gate("slow-busy")
+        response = turn.result(60)
         after = [item.id for item in client.conversations.items.list(conversation.id, order="asc")]
 
     assert [item.id for item in during] == after[:2]
@@ -140,7 +143,7 @@ def test_turns_that_queue_are_answered_in_their_order(shared: Running, second_ga
                 before = shared.last_sequences()["TURN_REQUESTS"]
                 asked.append(pool.submit(ask, number))
                 until(lambda b=before: shared.last_sequences()["TURN_REQUESTS"] == b + 1)
-            answers = [each.result(30) for each in asked]
+            answers = [each.result(60) for each in asked]
 
     assert [answer.status for answer in answers] == ["completed"] * 4
     with shared.http() as http:
