@@ -284,6 +284,7 @@ def main() -> None:
             loop = asyncio.get_running_loop()
 
             def stop(number: signal.Signals) -> None:
+                log.info("gateway.stopping")
                 gateway.leave()
                 server.handle_exit(number, None)
                 last_s = min(LAST_S, LAST_SHARE * settings.stop_wait_s)

@@ -164,6 +164,7 @@ async def build(settings: ResponderSettings) -> FastStream:
         log.info("responder.stopped")
 
     async def stop() -> None:
+        log.info("responder.stopping")
         pull.stop()
         await responder.stop(wait_s=settings.stop_wait_s * FINISH_SHARE)
 

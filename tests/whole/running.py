@@ -412,6 +412,12 @@ class Running:
         assert not answer.truncated
         return list(answer.rows)
 
+    def healthy(self) -> bool:
+        """Whether its gateway is there, and says that everything can serve."""
+        with suppress(httpx2.TransportError):
+            return self.health()[0] == 200
+        return False
+
     def health(self) -> tuple[int, dict[str, Any]]:
         """Status and body of ``/healthz``."""
         answer = httpx2.get(f"{self.url}/healthz", timeout=WAIT_S)
@@ -423,6 +429,8 @@ class Received(msgspec.Struct, frozen=True):
 
     path: str
     body: msgspec.Raw
+    aborted: bool
+    """Whether its client left before its answer had ended."""
 
 
 def folded(commits: list[Stored]) -> Loaded:

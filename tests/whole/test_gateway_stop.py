@@ -1,8 +1,6 @@
 """A gateway that is told to stop leaves nobody without a word."""
 
 import json
-import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,18 +9,19 @@ import httpx2
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.whole.running import MODEL, Child, Running, begin_gateway, listed, until
+from tests.whole.running import MODEL, WAIT_S, Child, Running, begin_gateway, listed, until
 from tests.whole.test_streaming import FRAME, events_of
 from tests.whole.wire import Wire, of_lane, wired
 
 STOP_WAIT_S = 3.0
-LONG = "[[delay 0.1]] [[words 120]]"
-SHORT = "[[delay 0.05]] [[words 20]]"
+LONG = "[[gate stop-long 5]] [[words 120]]"
+PATIENT_S = 60.0
+"""Seconds it may take that nobody waits for."""
 
 
-@pytest.fixture
-def gateway(shared: Running) -> Iterator[tuple[str, Child]]:
-    url, child = begin_gateway(shared, stop_wait_s=str(STOP_WAIT_S))
+@pytest.fixture(params=[STOP_WAIT_S])
+def gateway(shared: Running, request: pytest.FixtureRequest) -> Iterator[tuple[str, Child]]:
+    url, child = begin_gateway(shared, stop_wait_s=str(request.param))
     try:
         yield url, child
     finally:
@@ -49,11 +48,10 @@ def told(answer: httpx2.Response) -> list[dict[str, Any]]:
     return events
 
 
-def stopped(child: Child) -> float:
-    """Stop it; the seconds that took."""
-    begun = time.monotonic()
-    assert child.end(signal.SIGTERM, wait_s=STOP_WAIT_S + 5) == 0
-    return time.monotonic() - begun
+def stopping(child: Child) -> None:
+    """Tell it to stop, and wait until it knows."""
+    child.process.terminate()
+    child.said("gateway.stopping")
 
 
 def test_what_cannot_end_in_time_is_told_to_come_again(
@@ -66,16 +64,17 @@ def test_what_cannot_end_in_time_is_told_to_come_again(
         pool.submit(post, shared, url, f"{LONG} stop-s", stream=True, conversation=kept),
         pool.submit(post, shared, url, f"{LONG} stop-b", stream=True, background=True),
     ]
-    long = pool.submit(post, shared, url, "[[wait 6]] stop-p", conversation=plain)
+    long = pool.submit(post, shared, url, "[[gate stop-long]] stop-p", conversation=plain)
     in_time = [
-        pool.submit(post, shared, url, "[[wait 1]] stop-t"),
-        pool.submit(post, shared, url, f"{SHORT} stop-q", stream=True),
+        pool.submit(post, shared, url, "[[gate stop-short]] stop-t"),
+        pool.submit(post, shared, url, "[[gate stop-short 3]] stop-q", stream=True),
     ]
     for mark in "sbptq":
         until(lambda m=mark: shared.received_with(f"stop-{m}"))
-    took_s = stopped(child)
+    stopping(child)
+    shared.open_gate("stop-short")
 
-    assert took_s < STOP_WAIT_S + 0.5
+    assert child.process.wait(WAIT_S) == 0
     assert in_time[0].result().json()["status"] == "completed"
     assert events_of(in_time[1].result().content)[-1]["type"] == "response.completed"
     refused = long.result()
@@ -97,6 +96,7 @@ def test_what_cannot_end_in_time_is_told_to_come_again(
         }
 
     # What the client was told is so: the turns go on, and are told from where it was left.
+    shared.open_gate("stop-long")
     for conversation in (kept, plain):
         until(lambda c=conversation: shared.events(c)[-1] == "turn_completed")
         with shared.http() as http:
@@ -119,7 +119,7 @@ def test_a_repeat_elsewhere_has_the_turn_that_was_left(
     shared: Running, gateway: tuple[str, Child], pool: ThreadPoolExecutor
 ):
     url, child = gateway
-    body = {"model": MODEL, "input": "[[wait 5]] stop-again"}
+    body = {"model": MODEL, "input": "[[gate stop-again]] stop-again"}
 
     def ask(where: str, count: int) -> httpx2.Response:
         with shared.http(where) as http:
@@ -129,18 +129,21 @@ def test_a_repeat_elsewhere_has_the_turn_that_was_left(
 
     first = pool.submit(ask, url, 0)
     until(lambda: shared.received_with("stop-again"))
-    stopped(child)
+    assert child.end() == 0
     assert first.result().status_code == 503
-    assert ask(shared.url, 1).json()["status"] == "completed"
+    again = pool.submit(ask, shared.url, 1)
+    shared.open_gate("stop-again")
+    assert again.result().json()["status"] == "completed"
     assert len(shared.received_with("stop-again")) == 1
 
 
+@pytest.mark.parametrize("gateway", [PATIENT_S], indirect=True)
 def test_what_is_idle_does_not_hold_it_up(shared: Running, gateway: tuple[str, Child]):
     url, child = gateway
     with shared.http(url) as http, wired(url) as wire:
         assert http.get("/v1/models").status_code == 200
         wire.response("x")
-        assert stopped(child) < STOP_WAIT_S
+        assert child.end(wait_s=PATIENT_S / 2) == 0
         closed(wire)
         with pytest.raises(httpx2.TransportError):
             http.get("/v1/models")
@@ -151,15 +154,18 @@ def test_lanes_of_a_websocket_are_told_what_has_begun_on_them(
 ):
     url, child = gateway
     with wired(url) as wire:
-        wire.ask("[[delay 0.1]] [[words 60]] stop-lane-long", stream_id="long")
-        wire.ask(f"{SHORT} stop-lane-short", stream_id="short")
+        wire.ask("[[gate lane-long 3]] stop-lane-long", stream_id="long")
+        wire.ask("[[gate lane-short 3]] stop-lane-short", stream_id="short")
         wire.ask("stop-lane-behind", stream_id="short")
         for mark in ("long", "short"):
             until(lambda m=mark: shared.received_with(f"stop-lane-{m}"))
         heard = pool.submit(wire.until_ends, 3)
-        assert stopped(child) < STOP_WAIT_S + 1
-        frames = heard.result(10)
+        stopping(child)
+        shared.open_gate("lane-short")
+        assert child.process.wait(WAIT_S) == 0
+        frames = heard.result(WAIT_S)
         closed(wire)
+    shared.open_gate("lane-long")
     short, long = of_lane(frames, "short"), of_lane(frames, "long")
     assert [frame["type"] for frame in short[-2:]] == ["response.completed", "error"]
     assert short[-1]["status"] == long[-1]["status"] == 503
@@ -169,7 +175,7 @@ def test_lanes_of_a_websocket_are_told_what_has_begun_on_them(
     )
     assert shared.received_with("stop-lane-behind") == []
     with shared.client() as client:
-        until(lambda: shared.turns_waiting() == 0, wait_s=20)
+        until(lambda: shared.turns_waiting() == 0)
         begun = long[0]["response"]["id"]
         assert client.responses.retrieve(begun).status == "completed"
 

@@ -51,6 +51,7 @@ def test_who_waits_behind_the_last_turn_of_a_responder_is_next_elsewhere(wounded
                 extra_headers={"Turnlog-Overlap": "queue"},
             ).id
             stopping.process.terminate()
+            stopping.said("responder.stopping")
             wounded.open_gate("last-here")
             assert stopping.process.wait(WAIT_S) == 0
             until(lambda: client.responses.retrieve(next_there).status == "completed")

@@ -122,7 +122,7 @@ def test_ten_turns_at_once_in_the_background_are_one(shared: Running, urls: tupl
 def test_ten_who_wait_for_a_turn_are_answered_when_its_responder_is_killed(wounded: Running):
     with wounded.client() as client:
         conversation = client.conversations.create().id
-    body = turn("[[delay 3]] ten killed", conversation=conversation)
+    body = turn("[[hang once]] ten killed", conversation=conversation)
     with another_gateway(wounded) as other, ThreadPoolExecutor(1) as pool:
         answers = pool.submit(posted, (wounded.url, other), "/v1/responses", body, "ten-killed")
         until(lambda: wounded.received_with("ten killed"))

@@ -9,6 +9,7 @@ from openai import OpenAI
 from openai.types.responses import ResponseTextDeltaEvent
 
 from tests.whole.running import MODEL, Running, function, listed, message, texts, until
+from tests.whole.slow import raw
 
 TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 FRAME = re.compile(rb"event: ([a-z_.]+)\ndata: (\{[^\n]*\})\n\n")
@@ -137,7 +138,7 @@ def test_the_turn_of_a_client_that_leaves_is_finished(shared: Running, frames: i
         conversation = client.conversations.create()
         body = {
             "model": MODEL,
-            "input": f"[[delay 0.03]] [[words 25]] left after {frames}",
+            "input": f"[[gate left-{frames} 3]] [[words 25]] left after {frames}",
             "conversation": conversation.id,
             "stream": True,
         }
@@ -147,7 +148,8 @@ def test_the_turn_of_a_client_that_leaves_is_finished(shared: Running, frames: i
                 pass
             for _ in range(frames):
                 next(lines)
-        items = until(lambda: listed(http, conversation.id), wait_s=10)
+        shared.open_gate(f"left-{frames}")
+        items = until(lambda: listed(http, conversation.id))
         turn = shared.fold(conversation.id).state.turns.upwards(0)
         (response,) = [http.get(f"/v1/responses/{each.id}").json() for each in turn]
 
@@ -160,11 +162,12 @@ def test_the_turn_of_a_client_that_leaves_is_finished(shared: Running, frames: i
 def test_a_plain_client_that_leaves_has_its_turn_finished(shared: Running):
     with shared.client() as client, shared.http() as http:
         conversation = client.conversations.create()
-        body = {"model": MODEL, "input": "[[delay 0.6]] gone", "conversation": conversation.id}
-        with pytest.raises(httpx2.ReadTimeout):
-            http.post("/v1/responses", json=body, timeout=0.2)
+        with raw(shared.url) as one:
+            one.ask("[[gate gone]] gone", conversation=conversation.id, stream=False)
+            until(lambda: shared.received_with("gone"))
+        shared.open_gate("gone")
 
-        assert len(until(lambda: listed(http, conversation.id), wait_s=10)) == 2
+        assert len(until(lambda: listed(http, conversation.id))) == 2
 
 
 def test_an_upstream_refusal_before_the_first_event_is_no_stream(
