@@ -348,6 +348,24 @@ class Running:
 
         return self.on_log(ask)
 
+    def last_stored(self) -> tuple[int, int]:
+        """Last sequences of what a turn that is to be stored is written to.
+
+        Of one that has just ended some words may still follow elsewhere.
+        """
+        found = self.last_sequences()
+        return found[subjects.CONVERSATIONS], found[subjects.TURN_REQUESTS]
+
+    def words_kept(self, response_id: str) -> int:
+        """How many messages of a response's words are kept."""
+
+        async def ask(client: Client) -> int:
+            subject = subjects.delta(PROJECT, response_id)
+            info = await client.jetstream().stream_info(subjects.DELTAS, subjects_filter=subject)
+            return (info.state.subjects or {}).get(subject, 0)
+
+        return self.on_log(ask)
+
     def last_sequence(self) -> int:
         """Last sequence of the log."""
         return self.last_sequences()[subjects.CONVERSATIONS]
@@ -429,8 +447,8 @@ class Received(msgspec.Struct, frozen=True):
 
     path: str
     body: msgspec.Raw
-    aborted: bool
-    """Whether its client left before its answer had ended."""
+    ended: bool
+    """Whether nothing more of its answer is sent."""
 
 
 def folded(commits: list[Stored]) -> Loaded:

@@ -40,6 +40,7 @@ def test_a_read_waits_for_what_is_about_to_be_written(shared: Running):
         with shared.http() as http:
             answers.append(http.get(path, headers={AFTER_HEADER: str(after)}))
 
+    until(lambda: shared.turns_waiting() == 0)
     with shared.http() as http:
         last = shared.last_sequence()
         reading = threading.Thread(target=read, args=(last + 1,))
@@ -47,7 +48,7 @@ def test_a_read_waits_for_what_is_about_to_be_written(shared: Running):
         reading.join(0.3)
         assert answers == []
         written = http.post(path, json={"items": [message("just now")]})
-        reading.join(10)
+        reading.join(30)
     (answer,) = answers
     assert answer.status_code == 200
     assert answer.headers[SEQUENCE_HEADER] == written.headers[SEQUENCE_HEADER]
@@ -58,13 +59,13 @@ def test_a_sequence_that_does_not_come_is_told_in_time(shared: Running):
     path = reads(shared)[0]
     with shared.http() as http:
         begun = time.monotonic()
-        answer = http.get(path, headers={AFTER_HEADER: BEYOND}, timeout=20)
+        answer = http.get(path, headers={AFTER_HEADER: BEYOND})
         took_s = time.monotonic() - begun
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "1"
     error = answer.json()["error"]
     assert f"did not reach {BEYOND} in 5 s" in error["message"]
-    assert took_s < 10
+    assert took_s < 30
 
 
 @pytest.mark.parametrize("value", ["", "-1", "x", "1.5", "1" * 19, "\u00b2".encode()])

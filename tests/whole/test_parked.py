@@ -86,7 +86,7 @@ def test_a_turn_that_was_given_up_is_answered_when_it_is_replayed(impatient: Run
         conversation_id = client.conversations.create().id
         lost = client.responses.create(
             model=MODEL,
-            input="[[delay 3]] given-up",
+            input="[[hang once]] given-up",
             conversation=conversation_id,
             background=True,
         )
@@ -104,7 +104,7 @@ def test_a_turn_that_was_given_up_is_answered_when_it_is_replayed(impatient: Run
         until(lambda: "turn_completed" in impatient.events(conversation_id))
         assert client.responses.retrieve(fresh).status == "completed"
     assert told(impatient, "list") == []
-    assert impatient.turns_waiting() == 0
+    until(lambda: impatient.turns_waiting() == 0)
 
 
 def test_a_promised_turn_nobody_survives_reading_has_failed(impatient: Running, planned: Path):
@@ -135,7 +135,7 @@ def test_a_promised_turn_nobody_survives_reading_has_failed(impatient: Running, 
         (replayed,) = told(impatient, "replay", "--all")
         fresh = replayed.split()[-1]
         until(lambda: client.responses.retrieve(fresh).status == "completed")
-    assert impatient.turns_waiting() == 0
+    until(lambda: impatient.turns_waiting() == 0)
 
 
 @pytest.mark.parametrize("command", ["show", "discard", "replay"])

@@ -29,8 +29,6 @@ from tests.whole.running import (
     until,
 )
 
-SLOW = "[[delay 3]]"
-
 
 async def forget_deliveries(client: Client) -> None:
     """As after a kill of the queue: it has the requests, but counts their deliveries anew."""
@@ -73,7 +71,7 @@ def test_a_turn_goes_on_if_the_queue_has_forgotten_its_delivery(
 ):
     with wounded.client() as client:
         conversation_id = client.conversations.create(items=[message("before")]).id
-    text = f"forgotten-{meanwhile.__name__} {SLOW}"
+    text = f"[[hang once]] forgotten-{meanwhile.__name__}"
     begun(wounded, text, conversation_id)
     pid = wounded.kill("responder", signal.SIGSTOP)
     wounded.on_log(forget_deliveries)
@@ -88,13 +86,14 @@ def test_a_turn_goes_on_if_the_queue_has_forgotten_its_delivery(
 def test_a_turn_delivered_again_to_who_works_on_it_is_worked_on_once(wounded: Running):
     with wounded.client() as client:
         conversation_id = client.conversations.create().id
-        response_id = begun(wounded, "[[delay 15]] twice", conversation_id)
+        response_id = begun(wounded, "[[gate twice]] twice", conversation_id)
         pid = wounded.kill("responder", signal.SIGSTOP)
         overdue = time.monotonic() + streams.Retention().ack_wait_s + 1
         until(lambda: time.monotonic() > overdue)
         os.kill(pid, signal.SIGCONT)
         assert wounded.up is not None
         wounded.up.said("turn.left", response_id=response_id, reason="running")
+        wounded.open_gate("twice")
         until(lambda: ends(wounded, conversation_id) == ["turn_completed"])
         until(lambda: wounded.turns_waiting() == 0)
         assert client.responses.retrieve(response_id).status == "completed"
@@ -107,7 +106,7 @@ def test_a_stream_ends_whose_responder_died_between_the_end_and_the_first_word(
     wounded: Running, background: bool
 ):
     conversation_id = created(wounded)
-    text = f"unsaid-{background} [[wait 20]]"
+    text = f"unsaid-{background} [[hang]]"
 
     async def end(client: Client) -> None:
         """What a responder does last."""
@@ -136,7 +135,7 @@ def test_a_stream_ends_whose_responder_died_between_the_end_and_the_first_word(
         until(lambda: wounded.received_with(text))
         wounded.kill("responder")
         wounded.on_log(end)
-        told = waiting.result(15)
+        told = waiting.result(60)
     assert told.rstrip().split(b"\n\n")[-1].startswith(b"event: response.failed\n")
     assert ends(wounded, conversation_id) == ["turn_failed"]
 
@@ -172,9 +171,10 @@ def test_what_another_has_refused_is_not_run_by_who_was_stopped_meanwhile(wounde
     try:
         other = wounded.beside("responder")
         other.said("responder.started")
-        begun(wounded, "[[delay 11]] in its way", conversation_id)
+        begun(wounded, "[[gate in-its-way]] in its way", conversation_id)
         refused = other.said("turn.refused", response_id=asked["response_id"])
         assert refused["http_status"] == 400
+        wounded.open_gate("in-its-way")
         until(lambda: ends(wounded, conversation_id) == ["turn_completed"])
     finally:
         os.kill(pid, signal.SIGCONT)

@@ -1,6 +1,7 @@
 """What the SDK sends again by itself, without a key to know it by, happens once."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -87,16 +88,32 @@ def last_text(body: bytes) -> str:
 
 
 def test_a_turn_that_outlasts_the_clients_patience_is_run_once(shared: Running):
-    with OpenAI(base_url=f"{shared.url}/v1", api_key="any", timeout=0.5) as hasty:
-        conversation = hasty.conversations.create().id
+    sent: list[httpx2.Request] = []
+    with (
+        shared.client() as client,
+        OpenAI(
+            base_url=f"{shared.url}/v1",
+            api_key="any",
+            max_retries=50,
+            http_client=httpx2.Client(event_hooks={"request": [sent.append]}),
+            timeout=0.5,
+        ) as hasty,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        conversation = client.conversations.create().id
 
-        response = hasty.responses.create(
-            model=MODEL, input="[[delay 1]] patience", conversation=conversation
+        answer = pool.submit(
+            hasty.responses.create,
+            model=MODEL,
+            input="[[gate patience]] patience",
+            conversation=conversation,
         )
+        until(lambda: len(sent) > 1 and shared.received_with("patience"))
+        shared.open_gate("patience")
 
-        assert response.status == "completed"
+        assert answer.result().status == "completed"
         assert len(shared.received_with("patience")) == 1
-        assert len(hasty.conversations.items.list(conversation).data) == 2
+        assert len(client.conversations.items.list(conversation).data) == 2
 
 
 def test_a_turn_whose_refusal_is_lost_while_another_runs_is_refused_again(
@@ -105,7 +122,7 @@ def test_a_turn_whose_refusal_is_lost_while_another_runs_is_refused_again(
     with shared.client() as other:
         conversation = other.conversations.create().id
         running = other.responses.create(
-            model=MODEL, input="[[delay 20]] Hi", conversation=conversation, background=True
+            model=MODEL, input="[[hang]] Hi", conversation=conversation, background=True
         )
         with pytest.raises(BadRequestError) as refused:
             client.responses.create(model=MODEL, input="lost refusal", conversation=conversation)
@@ -142,7 +159,7 @@ def test_a_turn_that_was_refused_is_asked_for_again(shared: Running):
             client.responses.create(**asked)
         client.responses.cancel(busy.id)
 
-        again = client.responses.create(**asked, extra_headers=REPEATED, timeout=10)
+        again = client.responses.create(**asked, extra_headers=REPEATED)
 
         assert again.status == "completed"
         assert len(shared.received_with("refused before")) == 1
@@ -201,7 +218,7 @@ def test_only_a_count_of_repeats_makes_a_repeat(shared: Running, count: str):
 
 
 def test_a_turn_that_failed_is_asked_for_again(shared: Running):
-    with OpenAI(base_url=f"{shared.url}/v1", api_key="any", timeout=20) as patient:
+    with OpenAI(base_url=f"{shared.url}/v1", api_key="any", timeout=60) as patient:
         conversation = patient.conversations.create().id
         response = patient.responses.create(
             model=MODEL,

@@ -53,9 +53,7 @@ def newest(running: Running, marker: str) -> dict[str, Any]:
 def test_a_locked_conversation_is_not_asked_again_by_the_sdk(shared: Running, client: OpenAI):
     conversation = client.conversations.create().id
     orders = {"model": MODEL, "conversation": conversation}
-    busy = client.responses.create(
-        input="[[delay 0.2]] [[words 300]] first-locked", background=True, **orders
-    )
+    busy = client.responses.create(input="[[hang]] first-locked", background=True, **orders)
     with pytest.raises(openai.BadRequestError) as refused:
         client.responses.create(input="second-locked", **orders)
     client.responses.cancel(busy.id)

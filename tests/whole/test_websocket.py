@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import agents
@@ -15,7 +14,7 @@ from services.model.rendering import SUMMARY_INTRODUCTION
 from tests.whole.running import MODEL, PROJECT, Running, function, message, output_of, texts
 from tests.whole.wire import TERMINAL, Wire, of_lane, said, wired
 
-SLOW = "[[delay 0.02]] [[words 40]]"
+DELTA = "response.output_text.delta"
 REASONING = "simulator-reasoning"
 
 
@@ -170,14 +169,15 @@ def test_frames_are_the_server_sent_events_without_their_framing(
     assert without_ids(events) == without_ids(frames)
 
 
-def test_lanes_run_at_the_same_time(wire: Wire):
+def test_lanes_run_at_the_same_time(shared: Running, wire: Wire):
     for lane in ("one", "two", None):
-        wire.ask(SLOW, **({"stream_id": lane} if lane else {}))
-    frames = wire.until_ends(3)
+        wire.ask("[[gate lanes 3]] [[words 40]]", **({"stream_id": lane} if lane else {}))
+    while len({each.get("stream_id") for each in wire.heard if each["type"] == DELTA}) < 3:
+        wire.frame()
+    shared.open_gate("lanes")
+    wire.until_ends(3)
 
-    lanes = [frame.get("stream_id") for frame in frames]
-    changes = sum(before != after for before, after in pairwise(lanes))
-    assert changes > 20
+    frames = wire.heard
     assert {"stream_id" in frame for frame in frames} == {True, False}
     for lane in ("one", "two", None):
         own = of_lane(frames, lane)
@@ -204,10 +204,14 @@ def test_requests_of_one_lane_run_one_after_the_other(wire: Wire, lane: str | No
         assert [frame["sequence_number"] for frame in each] == list(range(len(each)))
 
 
-def test_sixteen_requests_are_worked_on_at_once_and_the_rest_wait(wire: Wire):
+def test_sixteen_requests_are_worked_on_at_once_and_the_rest_wait(shared: Running, wire: Wire):
     for number in range(24):
-        wire.ask(SLOW, stream_id=f"lane-{number}")
-    names = [frame["type"] for frame in wire.until_ends(24)]
+        wire.ask("[[gate sixteen 3]] [[words 40]]", stream_id=f"lane-{number}")
+    while len([each for each in wire.heard if each["type"] == "response.created"]) < 16:
+        wire.frame()
+    shared.open_gate("sixteen")
+    wire.until_ends(24)
+    names = [frame["type"] for frame in wire.heard]
 
     running = most = 0
     for name in names:
@@ -232,7 +236,7 @@ def test_there_are_thirty_two_lanes_with_a_name(wire: Wire):
 
 def test_a_chain_of_which_nothing_is_stored_is_sent_whole(shared: Running, wire: Wire):
     shared.forget_received()
-    before = shared.last_sequences()
+    before = shared.last_stored()
     first = wire.response("I am Ada, of the chain", store=False, instructions="Be brief")
     second = wire.response(
         [message("Who am I?")], store=False, previous_response_id=first["id"], stream_id="named"
@@ -254,7 +258,8 @@ def test_a_chain_of_which_nothing_is_stored_is_sent_whole(shared: Running, wire:
         second["id"],
     ]
     assert {each["store"] for each in (first, second, third)} == {False}
-    assert shared.last_sequences() == before
+    assert shared.last_stored() == before
+    assert shared.words_kept(third["id"]) == 0
     with shared.client() as client, pytest.raises(NotFoundError):
         client.responses.retrieve(third["id"])
 
@@ -488,13 +493,15 @@ def test_turns_of_a_conversation_join_it(wire: Wire, client: OpenAI):
         client.responses.retrieve(second["id"])
 
 
-def test_a_busy_conversation_is_told_on_the_lane(wire: Wire, client: OpenAI):
+def test_a_busy_conversation_is_told_on_the_lane(shared: Running, wire: Wire, client: OpenAI):
     conversation = client.conversations.create()
-    wire.ask(SLOW, conversation=conversation.id, stream_id="busy")
-    while wire.frame()["type"] != "response.output_text.delta":
+    wire.ask("[[gate busy-lane 3]]", conversation=conversation.id, stream_id="busy")
+    while wire.frame()["type"] != DELTA:
         pass
     wire.ask("x", conversation=conversation.id, stream_id="other")
-    (refused,) = of_lane(wire.until_ends(2), "other")
+    (refused,) = of_lane(wire.until_ends(1), "other")
+    shared.open_gate("busy-lane")
+    assert wire.answer()[-1]["type"] == "response.completed"
 
     assert refused == {
         "type": "error",

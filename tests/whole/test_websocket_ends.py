@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import websockets.exceptions
 
-from schemas import subjects
 from tests.whole.running import (
     MODEL,
     WAIT_S,
@@ -26,8 +25,6 @@ from tests.whole.running import (
     until,
 )
 from tests.whole.wire import TERMINAL, of_lane, wired
-
-STORED = (subjects.CONVERSATIONS, subjects.TURN_REQUESTS)
 
 
 def ended_lines(running: Running, **fields: object) -> list[dict[str, Any]]:
@@ -77,18 +74,20 @@ def test_what_waited_behind_a_turn_is_not_begun_once_the_client_has_left(shared:
     assert shared.received_with("waited and never begun") == []
 
 
-def test_an_unstored_turn_ends_when_its_client_leaves(shared: Running):
+def test_an_unstored_turn_whose_client_leaves_is_kept_nowhere(shared: Running):
     until(lambda: shared.turns_waiting() == 0)
-    before = {name: shared.last_sequences()[name] for name in STORED}
+    before = shared.last_stored()
     with wired(shared.url) as wire:
-        wire.ask("[[hang 3]] of nobody", store=False)
+        wire.ask("[[gate of-nobody 3]] of nobody", store=False)
+        response_id = wire.frame()["response"]["id"]
         while wire.frame()["type"] != "response.output_text.delta":
             pass
     with wired(shared.url) as wire:
         assert wire.response("next", store=False)["status"] == "completed"
-    until(lambda: _answer(shared, "of nobody").aborted)
-    after = shared.last_sequences()
-    assert {name: after[name] for name in STORED} == before
+    shared.open_gate("of-nobody")
+    until(lambda: _answer(shared, "of nobody").ended)
+    assert shared.last_stored() == before
+    assert shared.words_kept(response_id) == 0
 
 
 def _answer(running: Running, text: str) -> Received:
