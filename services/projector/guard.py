@@ -33,8 +33,34 @@ TABLE_FUNCTIONS = frozenset(
 )
 """Those that only compute, or read the catalogue."""
 
-FUNCTIONS_REFUSED = frozenset({"nextval", "setval", "sleep_ms", "write_log"})
-"""Those that do something, or nothing for as long as they are told."""
+FUNCTIONS_REFUSED = frozenset(
+    {
+        # They do something, or nothing for as long as they are told.
+        *("nextval", "setval", "sleep_ms", "write_log"),
+        # It tells of directories of this machine.
+        "current_setting",
+        # The time they take is the product of both lengths, and nothing ends them before that.
+        *("damerau_levenshtein", "editdist3", "levenshtein"),
+        *("jaro_similarity", "jaro_winkler_similarity"),
+        # Given JSON that is nested deeply enough they end the process.
+        "json_contains",
+    }
+)
+
+FAMILIES_REFUSED = ("variant_", "try_variant_")
+"""How functions begin that turn JSON into `TYPES_REFUSED`, which ends the process as well."""
+TYPES_REFUSED = frozenset({"variant"})
+
+TABLES_REFUSED = frozenset(
+    {
+        "duckdb_databases",
+        "duckdb_logs",
+        "pg_prepared_statements",
+        "pg_settings",
+        "pragma_database_list",
+    }
+)
+"""Views of DuckDB's own on functions that are no `TABLE_FUNCTIONS`."""
 
 CONFINED_FUNCTIONS = frozenset(
     {
@@ -71,7 +97,7 @@ def check(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
     statements = connection.extract_statements(statement)
     if len(statements) != 1:
         raise StatementRefused(f"expected one statement, got {len(statements)}")
-    kind = statements[0].type
+    kind = _kind(statements[0])
     if kind == duckdb.StatementType.EXPLAIN:
         explained = _EXPLAIN.sub("", statement, count=1)
         if explained == statement:
@@ -82,11 +108,29 @@ def check(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
         raise StatementRefused("PIVOT is possible as SELECT * FROM ... PIVOT (... IN (...)) only")
     if kind != duckdb.StatementType.SELECT:
         raise StatementRefused(f"only SELECT is possible here, not {kind.name}")
-    for name, of_rows in _functions(_tree(connection, statement)):
-        if of_rows and name not in TABLE_FUNCTIONS:
-            raise StatementRefused(f"table function {name} is not available here")
-        if not of_rows and name in FUNCTIONS_REFUSED:
-            raise StatementRefused(f"function {name} is not available here")
+    for what, name in _names(_tree(connection, statement)):
+        if _refused(what, name):
+            raise StatementRefused(f"{what} {name} is not available here")
+
+
+def _kind(statement: duckdb.Statement) -> duckdb.StatementType:
+    try:
+        return statement.type
+    except ValueError as error:
+        # There are kinds that Python knows no name of.
+        raise StatementRefused("only SELECT is possible here") from error
+
+
+def _refused(what: str, name: str) -> bool:
+    match what:
+        case "table function":
+            return name not in TABLE_FUNCTIONS
+        case "function":
+            return name in FUNCTIONS_REFUSED or name.startswith(FAMILIES_REFUSED)
+        case "table":
+            return name in TABLES_REFUSED
+        case _:
+            return name in TYPES_REFUSED
 
 
 def check_confined(
@@ -97,8 +141,10 @@ def check_confined(
     if _EXPLAIN.match(statement):
         raise StatementRefused("EXPLAIN tells of all projects: it is not available here")
     tree = _tree(connection, statement)
-    for name, of_rows in _functions(tree):
-        if name in CONFINED_REFUSED or (of_rows and name not in CONFINED_FUNCTIONS):
+    for what, name in _names(tree):
+        if (what == "function" and name in CONFINED_REFUSED) or (
+            what == "table function" and name not in CONFINED_FUNCTIONS
+        ):
             raise StatementRefused(f"function {name} tells of all projects: not available here")
     defined = frozenset(_defined(tree))
     if taken := defined & (_system(connection) - names):
@@ -140,19 +186,26 @@ def _tree(connection: duckdb.DuckDBPyConnection, statement: str) -> object:
         "SELECT json_serialize_sql($statement)", {"statement": statement}
     )
     ((text,),) = serialized.fetchall()
-    tree = msgspec.json.decode(str(text))
+    try:
+        tree = msgspec.json.decode(str(text))
+    except RecursionError as error:
+        raise StatementRefused("the statement is nested too deeply") from error
     if not isinstance(tree, dict) or tree.get("error"):
         raise StatementRefused("this form of SELECT is not available here")
     return tree
 
 
-def _functions(node: object) -> Iterator[tuple[str, bool]]:
-    """Names of all functions in a syntax tree, and whether they make tables."""
-    for each in _nodes(node):
-        if each.get("type") == "TABLE_FUNCTION":
-            yield str(each["function"]["function_name"]).lower(), True
-        elif each.get("class") == "FUNCTION":
-            yield str(each["function_name"]).lower(), False
+def _names(tree: object) -> Iterator[tuple[str, str]]:
+    """Whatever is named in a syntax tree, in small letters, behind what it is."""
+    for node in _nodes(tree):
+        if node.get("type") == "TABLE_FUNCTION":
+            yield "table function", str(node["function"]["function_name"]).lower()
+        elif node.get("class") == "FUNCTION":
+            yield "function", str(node["function_name"]).lower()
+        elif node.get("class") == "TYPE":
+            yield "type", str(node["type_name"]).lower()
+        elif "table_name" in node:
+            yield "table", str(node["table_name"]).lower()
 
 
 def _nodes(node: object) -> Iterator[dict[str, Any]]:
