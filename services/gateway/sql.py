@@ -100,7 +100,7 @@ class PieceStream(Response):
             refused = refusal(error)
             if begun:
                 # An answer that is not ended is one that clients know to be incomplete.
-                log.warning("answer.broken_off", error=refused.message)
+                log.warning("answer.broken_off", code=refused.code)
                 return
             answer = await answers.on_fault(Request(scope), refused)
             await answer(scope, receive, send)

@@ -14,7 +14,7 @@ from schemas.queries import Export, ExportedPart, SqlAnswer
 from services import clock
 from services.projector import exporting, query
 from services.projector.answer_query import Unanswered, behind, busy
-from services.projector.answering import Answering
+from services.projector.answering import Answering, note_crash
 from services.projector.asker import ENVELOPE_BYTES, Asker, AskerGone
 from services.projector.generations import Generations
 from services.projector.pieces import PIECE_BYTES, cut
@@ -37,7 +37,7 @@ class ExportAnswerer(Answering):
         super().__init__(client, subjects.ask("export"))
         self._views = views
         self._settings = settings
-        self._threads = Threads(1, name="export")
+        self._threads = Threads(1, name="export", unending_s=settings.sql_unending_s)
 
     async def stop(self) -> None:
         """Give up what is being exported."""
@@ -108,7 +108,7 @@ class ExportAnswerer(Answering):
             case _ if isinstance(error, query.TOLD):
                 return query.reason(error, time_s=TAKE_S)
             case _:
-                log.error("export.crashed", exc_info=error)
+                note_crash("export.crashed", error)
                 return SqlAnswer(error="the projector failed to export", code=queries.CRASHED)
 
 

@@ -12,7 +12,7 @@ from schemas.queries import Listing, ListingAnswer, SqlAnswer
 from services import clock
 from services.projector import query
 from services.projector.answer_query import behind, busy
-from services.projector.answering import Answering
+from services.projector.answering import Answering, note_crash
 from services.projector.generations import Generations
 from services.projector.listing import listed
 from services.projector.settings import ProjectorSettings
@@ -42,8 +42,8 @@ class ListingAnswerer(Answering):
             answer = await self._answer(msgspec.json.decode(message.data, type=Listing))
         except msgspec.MsgspecError as error:
             answer = ListingAnswer(error=f"not a question: {error}", code=queries.REFUSED)
-        except Exception:
-            log.exception("listing.crashed")
+        except Exception as error:  # noqa: BLE001 - told is that it failed
+            note_crash("listing.crashed", error)
             answer = ListingAnswer(
                 error="the projector failed to list conversations", code=queries.CRASHED
             )

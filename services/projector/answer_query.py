@@ -11,7 +11,7 @@ from schemas import queries, subjects
 from schemas.queries import Sql, SqlAnswer
 from services import clock
 from services.projector import query
-from services.projector.answering import Answering
+from services.projector.answering import Answering, note_crash
 from services.projector.asker import ENVELOPE_BYTES, Asker, AskerGone
 from services.projector.generations import Generations
 from services.projector.pieces import PIECE_BYTES, Answer, Piece
@@ -62,8 +62,8 @@ class QueryAnswerer(Answering):
                 await message.respond(await self.answer(question))
         except AskerGone:
             told = "given up"
-        except Exception:
-            log.exception("query.crashed")
+        except Exception as error:  # noqa: BLE001 - nobody can be told
+            note_crash("query.crashed", error)
             return
         duration_ms = round((clock.monotonic() - begun) * 1000, 1)
         log.info("query.answered", outcome=told, duration_ms=duration_ms)
@@ -150,7 +150,7 @@ class QueryAnswerer(Answering):
             case _ if isinstance(error, query.TOLD):
                 return query.reason(error, time_s=self._time_s(question))
             case _:
-                log.error("query.crashed", exc_info=error)
+                note_crash("query.crashed", error)
                 told = "the projector failed to run the statement"
                 return SqlAnswer(error=told, code=queries.CRASHED)
 

@@ -5,16 +5,14 @@ from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
-import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from schemas import subjects
 from schemas.queries import Digest, DigestAnswer, Rebuild, Rebuilding
+from services.projector.answering import note_crash
 from services.projector.generation import digested
 from services.projector.generations import Generations
-
-log = structlog.get_logger()
 
 
 class RebuildAnswerer:
@@ -62,8 +60,8 @@ class RebuildAnswerer:
             came_to = await self._views.rebuild(asked, tell)
         except msgspec.MsgspecError as error:
             came_to = Rebuilding(done=True, error=f"not a question: {error}")
-        except Exception:
-            log.exception("rebuild.crashed")
+        except Exception as error:  # noqa: BLE001 - told is that it failed
+            note_crash("rebuild.crashed", error)
             came_to = Rebuilding(done=True, error="the projector failed to build the views")
         await tell(came_to)
 
@@ -79,7 +77,7 @@ class RebuildAnswerer:
                 )
         except msgspec.MsgspecError as error:
             answer = DigestAnswer(error=f"not a question: {error}")
-        except Exception:
-            log.exception("digest.crashed")
+        except Exception as error:  # noqa: BLE001 - told is that it failed
+            note_crash("digest.crashed", error)
             answer = DigestAnswer(error="the projector failed to compare the views")
         await message.respond(msgspec.json.encode(answer))

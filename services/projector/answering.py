@@ -1,12 +1,17 @@
 """Questions on a subject, each answered by a task of its own."""
 
 import asyncio
+import traceback
 from abc import ABC, abstractmethod
+from pathlib import Path
 
+import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from schemas import subjects
+
+log = structlog.get_logger()
 
 
 class Answering(ABC):
@@ -41,3 +46,10 @@ class Answering(ABC):
         task = asyncio.create_task(self.respond(message))
         self._asked.add(task)
         task.add_done_callback(self._asked.discard)
+
+
+def note_crash(event: str, error: Exception) -> None:
+    """Log what somebody must look at: its name and place, no words, which may quote content."""
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    where = f"{Path(frame.f_code.co_filename).name}:{line}"
+    log.error(event, error=type(error).__name__, where=where)

@@ -46,7 +46,7 @@ async def opened(settings: ProjectorSettings) -> AsyncIterator[Generations]:
         await streams.declare(client, chosen=settings)
         views = Generations(settings)
         await views.open()
-        threads = Threads(settings.sql_parallel_max, name="sql")
+        threads = Threads(settings.sql_parallel_max, name="sql", unending_s=settings.sql_unending_s)
         answerers = (
             QueryAnswerer(client, views, threads, settings),
             ListingAnswerer(client, views, threads, settings),

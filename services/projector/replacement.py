@@ -121,7 +121,7 @@ class Replacement:
     async def _look(self) -> None:
         task = self._successor.task
         if task is not None and task.done() and (error := task.exception()) is not None:
-            raise ReplacementFailed(f"{type(error).__name__}: {error}") from error
+            raise ReplacementFailed(type(error).__name__) from error
         if self._projection.stopped:
             raise ReplacementFailed(self._projection.stopped)
         await self._tell(self.said())

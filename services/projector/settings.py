@@ -32,6 +32,8 @@ class ProjectorSettings(Settings, frozen=True, kw_only=True):
     """Statements run at the same time; others wait."""
     sql_time_s_max: float = 60.0
     """Seconds a statement may take, whatever its asker allows."""
+    sql_unending_s: float = 30.0
+    """Seconds a statement may go on that was told to end; then the projector begins anew."""
     sql_wait_s_max: float = 30.0
     """Seconds a question may wait for its sequence and for its turn, whatever its asker allows."""
     sql_rows_max: int = 100_000

@@ -5,11 +5,13 @@ import json
 import os
 import signal
 
+import msgspec
 import nats
 import pytest
 from nats.aio.client import Client
 
 from schemas import subjects
+from schemas.queries import Sql
 from services.journal import streams
 from services.projector.files import CURRENT
 from tests.builders import added, completed, created, message, requested, said
@@ -75,6 +77,24 @@ async def test_it_stops_in_time_while_a_statement_runs(nats_server, client, tmp_
         asked.cancel()
     assert started.returncode == 0, words.read_text()
     assert not (tmp_path / "views" / f"{CURRENT}.wal").exists()
+
+
+async def test_it_begins_anew_when_a_statement_cannot_be_ended(nats_server, client, tmp_path):
+    unending_s = 0.5
+    used, words = settings_for(nats_server, tmp_path / "views"), tmp_path / "words"
+    used = msgspec.structs.replace(used, sql_unending_s=unending_s)
+    deaf = "SELECT regexp_matches(repeat('a', 20000000), '(a?){1000}b')"
+    with process(used, words) as started:
+        await until_health(client, lambda health: health.ok)
+        question = msgspec.json.encode(Sql(statement=deaf, time_s_max=0.1))
+        await client.publish(subjects.ask("sql"), question, reply=client.new_inbox())
+        await client.flush()
+        assert await asyncio.to_thread(started.wait, WAIT_S) == os.EX_SOFTWARE, words.read_text()
+    (line,) = [each for each in words.read_text().splitlines() if "statement.unending" in each]
+    assert json.loads(line)["asked_to_end_s"] == unending_s
+    with process(used, words):
+        assert (await until_health(client, lambda health: health.ok)).sequence == 0
+        assert (await ask(client, "SELECT 1")).rows == ((1,),)
 
 
 def test_it_stops_while_there_is_no_server(tmp_path):
