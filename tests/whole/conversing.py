@@ -4,7 +4,7 @@ import json
 import os
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +131,23 @@ class Led(msgspec.Struct):
     added: int = 0
 
 
-def lead(client: OpenAI, given: Recorded, *, chain: bool = False) -> Led:
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked in one turn, with the answer; nothing of either where items were added."""
+
+    asked: dict[str, Any] = {}
+    response: Any = None
+
+
+def lead(
+    client: OpenAI,
+    given: Recorded,
+    *,
+    chain: bool = False,
+    seen: Callable[[Led, Step], None] = lambda _led, _step: None,
+) -> Led:
     """Lead one conversation to its end, or the same as a ``chain`` of responses.
+
+    ``seen`` is told of each step once it is done.
 
     A user's message is a turn. The calls right behind it are provoked from the model and their
     outputs sent in the turn after it; later calls are added by hand with theirs, to a chain with
@@ -143,7 +158,7 @@ def lead(client: OpenAI, given: Recorded, *, chain: bool = False) -> Led:
         led.id = client.conversations.create(metadata={"recorded": given.id[:512]}).id
     for said, calls, rest in _exchanges(given.items):
         orders = "".join(f" [[call {call['name']} {call['arguments']}]]" for call, _ in calls)
-        response = _turn(client, led, given, [message(_content(said) + orders)])
+        response = _turn(client, led, given, [message(_content(said) + orders)], seen)
         outputs = []
         asked = [item for item in response.output if item.type == "function_call"]
         if calls:
@@ -154,7 +169,7 @@ def lead(client: OpenAI, given: Recorded, *, chain: bool = False) -> Led:
             outputs.append(output_of(item.call_id, told))
             led.calls += 1
         if outputs:
-            answer = _turn(client, led, given, outputs)
+            answer = _turn(client, led, given, outputs, seen)
             assert [item.type for item in answer.output] == ["message"]
         if chain:
             led.waiting = rest
@@ -164,21 +179,28 @@ def lead(client: OpenAI, given: Recorded, *, chain: bool = False) -> Led:
             created = client.conversations.items.create(led.id, items=part)
             assert len(created.data) == len(part)
             led.added += len(part)
+            seen(led, Step())
     return led
 
 
-def _turn(client: OpenAI, led: Led, given: Recorded, items: list[dict[str, Any]]) -> Any:
+def _turn(
+    client: OpenAI,
+    led: Led,
+    given: Recorded,
+    items: list[dict[str, Any]],
+    seen: Callable[[Led, Step], None],
+) -> Any:
     asked: dict[str, Any] = {"instructions": given.instructions} if given.instructions else {}
     if led.id:
         asked["conversation"] = led.id
     elif led.parent:
         asked["previous_response_id"] = led.parent
-    response = client.responses.create(
-        model=MODEL, input=[*led.waiting, *items], tools=given.tools, **asked
-    )
+    body = {"model": MODEL, "input": [*led.waiting, *items], "tools": given.tools, **asked}
+    response = client.responses.create(**body)
     assert response.status == "completed", response
     led.turns += 1
     led.parent, led.waiting = response.id, []
+    seen(led, Step(asked=body, response=response))
     return response
 
 
