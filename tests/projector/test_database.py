@@ -1,3 +1,4 @@
+import os
 import random
 from collections.abc import Sequence
 
@@ -33,7 +34,9 @@ ACTIONS = st.lists(
     max_size=60,
 )
 HISTORIES = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=int(os.environ.get("TURNLOG_TEST_HISTORIES", "15")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
