@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nats.aio.client import Client
 
 from schemas import subjects
+from services import clock
 from services.audit.export import Exported, ExportInvalid, read
 from services.audit.verification import Progress, Report, Verification
 from services.cli import auditing, options
@@ -161,13 +162,16 @@ def _progress() -> Iterator[Progress]:
     columns = (
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[rate]}"),
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=console.Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("verify", total=None)
-        reach: Callable[[int, int], None] = lambda reached, last: shown.update(  # noqa: E731
-            task, completed=reached, total=last
-        )
+        task, begun = shown.add_task("verify", total=None, rate=""), clock.monotonic()
+
+        def reach(reached: int, last: int) -> None:
+            rate = reached / max(0.001, clock.monotonic() - begun)
+            shown.update(task, completed=reached, total=last, rate=f"{rate:,.0f} commits/s")
+
         yield reach
 
 
