@@ -8,6 +8,7 @@ from schemas.deltas import SEQUENCE_HEADER
 from schemas.http import answer_shapes, request_shapes, stream_shapes
 from schemas.http.beside import Parameter
 from schemas.http.examples import ANSWERS, REFUSALS, REQUESTS
+from schemas.http.history import LINES
 from schemas.http.operations import BODY_FAULTS, FAULTS, OPERATIONS, Operation
 from schemas.http.scopes import OPERATION_SCOPES
 from schemas.http.sql import ARROW
@@ -181,7 +182,7 @@ def _answer(row: Operation) -> Shape:
     json = {"schema": shapes.ref(row.answer)}
     if row.answer in ANSWERS:
         json["example"] = ANSWERS[row.answer]
-    content = {JSON: json}
+    content = {LINES if row.lines else JSON: json}
     if row.streams:
         content[EVENT_STREAM] = {"schema": shapes.ref("ServerSentEvent")}
     if row.arrow:

@@ -84,6 +84,11 @@ def _of_histories() -> dict[str, Shape]:
         **shapes.struct(history.ConversationDiff, dict.fromkeys(listed, difference)),
         **shapes.struct(history.CommitStored, {"commit": shapes.OBJECT}),
         **shapes.struct(history.CommitList, {"data": shapes.array(shapes.ref("CommitStored"))}),
+        **shapes.struct(history.Verification),
+        "ExportLines": shapes.described(
+            shapes.TEXT,
+            "JSON lines: what it is; each commit with its SHA-256; a last one that is signed.",
+        ),
         **shapes.struct(history.ConversationFork, {"metadata": shapes.ref("Metadata")}),
     }
 

@@ -144,3 +144,33 @@ class ConversationFork(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     metadata: dict[str, str]
     forked_from: ForkedFrom
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """A promise the log does not keep at ``sequence``, in a word and in a sentence.
+
+    A ``warning`` may pass by itself: a turn that nobody runs is taken over soon.
+    """
+
+    sequence: int
+    rule: str
+    says: str
+    warning: bool
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check of a conversation's log up to ``sequence`` has found.
+
+    ``clean``: nothing, or nothing but warnings.
+    """
+
+    id: str
+    object: str = "turnlog.verification"
+    sequence: int
+    commits: int
+    clean: bool
+    findings: tuple[Finding, ...]
+
+
+LINES = "application/jsonl"
+"""What an export is sent as."""

@@ -23,9 +23,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """A method of a path.
 
     ``body`` and ``answer`` are components; ``streams``: the answer may be server-sent events;
-    ``arrow``: it may be an Arrow IPC stream; ``stands``: it says at which sequence of the log it
-    stands. ``refusals``: statuses of error bodies, beside the faults that any operation may answer
-    with.
+    ``arrow``: it may be an Arrow IPC stream; ``lines``: it is JSON lines; ``stands``: it says at
+    which sequence of the log it stands. ``refusals``: statuses of error bodies, beside the faults
+    that any operation may answer with.
     """
 
     id: str
@@ -40,6 +40,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     answer: str
     streams: bool = False
     arrow: bool = False
+    lines: bool = False
     stands: bool = True
     refusals: tuple[int, ...] = ()
     links: tuple[Link, ...] = ()
@@ -201,6 +202,29 @@ OPERATIONS: tuple[Operation, ...] = (
         says="Compare a conversation at two points of its history.",
         parameters=(beside.CONVERSATION, beside.FROM, beside.TO, beside.AFTER),
         answer="ConversationDiff",
+        refusals=(_BAD, _ABSENT),
+    ),
+    Operation(
+        id="verifyHistory",
+        method="GET",
+        path=_HISTORIES + "/verify",
+        tag="History",
+        says="Check the log of a conversation for what was altered, removed, swapped or forged.",
+        parameters=(beside.CONVERSATION, beside.AFTER),
+        answer="Verification",
+        refusals=(_BAD, _ABSENT),
+    ),
+    Operation(
+        id="exportHistory",
+        method="GET",
+        path=_HISTORIES + "/export",
+        tag="History",
+        says="Export a conversation for somebody outside to check.",
+        more="An export without its last line is not whole.",
+        parameters=(beside.CONVERSATION, beside.AFTER),
+        answer="ExportLines",
+        lines=True,
+        stands=False,
         refusals=(_BAD, _ABSENT),
     ),
     Operation(

@@ -20,6 +20,8 @@ OPERATION_SCOPES: Mapping[str, Scope | None] = {
     "getHistory": READ,
     "listHistoryEvents": READ,
     "getHistoryDiff": READ,
+    "verifyHistory": READ,
+    "exportHistory": READ,
     "forkConversation": WRITE,
     "createResponse": WRITE,
     "getResponse": READ,

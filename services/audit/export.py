@@ -5,7 +5,7 @@ last line with their number, the digest of the newest, and the signed digest of 
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -79,7 +79,7 @@ async def lines(
     *,
     key: Ed25519PrivateKey,
     at: datetime,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The file, line by line; nothing if the log knows no such conversation.
 
     Raises `ChainBroken`: what has been told by then lacks the last line.

@@ -24,6 +24,7 @@ from services.audit.fork import Forks
 from services.audit.history import Histories
 from services.gateway import answers
 from services.gateway.after import AfterSequence
+from services.gateway.auditing import AuditEndpoints
 from services.gateway.authentication import Authentication
 from services.gateway.body_reader import BodyReader
 from services.gateway.catalogue import ModelEndpoints
@@ -201,11 +202,14 @@ def _on_histories(
     histories = Histories(JetStreamJournal(client))
     forks = Forks(histories, conversations, bytes_max=client.max_payload)
     endpoints = HistoryEndpoints(histories, forks)
+    audit = AuditEndpoints(client, histories)
     one = "/v1/turnlog/conversations/{conversation_id}"
     return [
         Route(one, after.awaited(endpoints.retrieve), methods=["GET"]),
         Route(one + "/events", after.awaited(endpoints.list_events), methods=["GET"]),
         Route(one + "/diff", after.awaited(endpoints.diff), methods=["GET"]),
+        Route(one + "/verify", after.awaited(audit.verify), methods=["GET"]),
+        Route(one + "/export", after.awaited(audit.export), methods=["GET"]),
         Route(one + "/fork", endpoints.fork, methods=["POST"]),
     ]
 

@@ -42,7 +42,7 @@ class HistoryEndpoints:
 
     async def retrieve(self, request: Request) -> Response:
         """GET /turnlog/conversations/{id}."""
-        conversation_id = _conversation_id(request)
+        conversation_id = conversation_id_in(request)
         (moment,) = await self._moments(request, conversation_id, _point(request, "at"))
         if moment is None:
             raise ConversationUnknown(conversation_id)
@@ -50,7 +50,7 @@ class HistoryEndpoints:
 
     async def diff(self, request: Request) -> Response:
         """GET /turnlog/conversations/{id}/diff."""
-        conversation_id = _conversation_id(request)
+        conversation_id = conversation_id_in(request)
         earlier, later = _point(request, "from"), _point(request, "to")
         if earlier is None:
             raise checks.missing("from")
@@ -62,7 +62,7 @@ class HistoryEndpoints:
 
     async def list_events(self, request: Request) -> Response:
         """GET /turnlog/conversations/{id}/events."""
-        conversation_id = _conversation_id(request)
+        conversation_id = conversation_id_in(request)
         limit, after = 20, 0
         for name, value in request.query_params.multi_items():
             match name:
@@ -85,7 +85,7 @@ class HistoryEndpoints:
 
     async def fork(self, request: Request) -> Response:
         """POST /turnlog/conversations/{id}/fork."""
-        conversation_id = _conversation_id(request)
+        conversation_id = conversation_id_in(request)
         forked_id, granted, origin = await self._forks.fork(
             project_of(request), conversation_id, _point(request, "at")
         )
@@ -115,7 +115,8 @@ def _told(stored: Stored) -> CommitStored:
     )
 
 
-def _conversation_id(request: Request) -> str:
+def conversation_id_in(request: Request) -> str:
+    """The id the path names, if it can be one."""
     return checks.named(answers.path_id(request, "conversation_id"), "conv", "conversation_id")
 
 

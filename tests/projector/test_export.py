@@ -305,6 +305,7 @@ async def test_an_export_killed_anywhere_is_made_whole_by_the_next(views, client
             await assert_complete(client, path)
     exported(views, path)
     await assert_complete(client, path)
+    sys.stderr.write(f"{number} exports begun, {torn} killed while they wrote; then complete\n")
 
 
 def cut_short(views: str, path: Path, *, after_s: float) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from openai import OpenAI
 
-from schemas import envelope, ids
+from schemas import envelope, ids, subjects
 from services.cli.main import main
 from services.conversation.budget import Policy
 from services.conversation.commands import CreateConversation
@@ -24,6 +25,7 @@ from services.journal.jetstream import JetStreamJournal
 from tests.builders import message as stored_message
 from tests.whole.running import (
     MODEL,
+    PROJECT,
     PYTHON,
     ROOT,
     Running,
@@ -268,7 +270,10 @@ def test_events_are_paged_to_the_byte(shared: Running, story: str):
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", ""), ("GET", "/events"), ("GET", "/diff?from=1"), ("POST", "/fork")],
+    [
+        *(("GET", ""), ("GET", "/events"), ("GET", "/diff?from=1"), ("POST", "/fork")),
+        *(("GET", "/verify"), ("GET", "/export")),
+    ],
 )
 def test_other_projects_and_what_is_not_there_are_not_found(
     shared: Running, method: str, path: str
@@ -311,6 +316,43 @@ def test_the_log_of_real_processes_verifies(shared: Running, story: str):
         r"\d+ commits up to sequence \d+: nothing found\n", turnlog(shared, "verify")
     )
     assert "nothing found" in turnlog(shared, "verify", story)
+    with shared.http() as http:
+        answer = http.get(f"/v1/turnlog/conversations/{story}/verify")
+    told = answer.json()
+    assert answer.headers["Turnlog-Sequence"] == str(told["sequence"])
+    assert told == {
+        "id": story,
+        "object": "turnlog.verification",
+        "sequence": told["sequence"],
+        "commits": len(shared.commits(story)),
+        "clean": True,
+        "findings": [],
+    }
+
+
+def test_a_forged_commit_is_told_over_http(wounded: Running):
+    with wounded.client() as client:
+        made = client.conversations.create(items=[message("true")])
+    (first,) = wounded.commits(made.id)
+
+    async def forge(log: Any) -> int:
+        subject = subjects.conversation(PROJECT, made.id)
+        ack = await log.jetstream().publish(subject, first.payload.replace(b"true", b"lies"))
+        return int(ack.seq)
+
+    async def undo(log: Any) -> None:
+        await log.jetstream().delete_msg(subjects.CONVERSATIONS, forged)
+
+    forged = wounded.on_log(forge)
+    with wounded.http() as http:
+        told = http.get(f"/v1/turnlog/conversations/{made.id}/verify").json()
+        # There is nothing to vouch for: the export ends without its last line.
+        exported = http.get(f"/v1/turnlog/conversations/{made.id}/export").text.splitlines()
+    wounded.on_log(undo)
+    assert (told["clean"], told["commits"]) == (False, 2)
+    assert [(each["sequence"], each["rule"]) for each in told["findings"]] == [(forged, "forged")]
+    title, line = (json.loads(line).keys() for line in exported)
+    assert ("format" in title, "sha256" in line, "signature" in line) == (True, True, False)
 
 
 def checked(path: Path, *arguments: str, program: Path = ROOT / "deploy/check_export.py"):
@@ -330,6 +372,16 @@ def test_an_export_is_checked_by_an_outsider(shared: Running, story: str, tmp_pa
     assert turnlog(shared, "export", "--public-key") == key.read_text()
     assert [each.name for each in tmp_path.iterdir()] == [path.name, key.name]
     count = len(shared.commits(story))
+    with shared.http() as http:
+        answer = http.get(f"/v1/turnlog/conversations/{story}/export")
+    assert answer.headers["content-type"] == "application/jsonl"
+    assert answer.content.splitlines()[1:-1] == path.read_bytes().splitlines()[1:-1]
+    twin = tmp_path / "twin" / "story.jsonl"
+    twin.parent.mkdir()
+    twin.write_bytes(answer.content)
+    done = checked(twin, str(key))
+    assert (done.returncode, done.stdout) == (0, f"{story}: {count} commits, whole\n")
+    shutil.rmtree(twin.parent)
 
     for arguments in ((), (str(key),)):
         done = checked(path, *arguments)
