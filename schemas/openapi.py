@@ -9,7 +9,8 @@ from schemas.http import answer_shapes, request_shapes, stream_shapes
 from schemas.http.beside import Parameter
 from schemas.http.examples import ANSWERS, REFUSALS, REQUESTS
 from schemas.http.history import LINES
-from schemas.http.operations import BODY_FAULTS, FAULTS, OPERATIONS, Operation
+from schemas.http.operation import BODY_FAULTS, FAULTS, Operation
+from schemas.http.operations import OPERATIONS
 from schemas.http.scopes import OPERATION_SCOPES
 from schemas.http.sql import ARROW
 from schemas.shapes import Shape

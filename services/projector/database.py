@@ -90,8 +90,9 @@ class Frozen:
         return self._connection.cursor()
 
     def close(self) -> None:
-        """Let go of it."""
-        self._connection.close()
+        """Let go of it; statements that run have it until they end."""
+        # Closing it would close their connections, which it refuses.
+        del self._connection
 
 
 class Database:
@@ -171,8 +172,12 @@ class Database:
         self._statements = incoming.statements(self._connection, VIEWS)
 
     def close(self) -> None:
-        """Merge the write-ahead log into the file, and let go of it."""
-        self._reading.close()
+        """Merge the write-ahead log into the file, and let go of it.
+
+        Statements that run have it until they end; with the last of them it is merged.
+        """
+        # Closing it would close their connections, which it refuses.
+        del self._reading
         self._connection.close()
 
     def _transact(self, prepared: Prepared, *, log: str) -> None:

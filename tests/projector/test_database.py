@@ -1,5 +1,6 @@
 import os
 import random
+import threading
 from collections.abc import Sequence
 
 import duckdb
@@ -14,7 +15,9 @@ from services.projector.database import (
     CheckpointMoved,
     CommitUnreadable,
     Database,
+    Frozen,
 )
+from services.projector.settings import ProjectorSettings
 from tests.builders import added, completed, created, message, requested, said
 from tests.projector.builders import (
     KINDS,
@@ -27,6 +30,7 @@ from tests.projector.builders import (
     played,
     rows,
 )
+from tests.projector.serving import until
 
 ACTIONS = st.lists(
     st.builds(Action, st.integers(0, 2), st.integers(0, KINDS - 1), st.integers(0, 5)),
@@ -184,6 +188,39 @@ def test_a_turn_that_runs_while_the_file_is_closed_keeps_its_input(tmp_path):
         "s1",
     ]
     database.close()
+
+
+@pytest.mark.parametrize("release", ["ours", "another"])
+def test_views_are_let_go_of_while_a_statement_still_reads_them(tmp_path, release):
+    database = opened(tmp_path / "views")
+    applied(database, story().messages)
+    views: Database | Frozen = database
+    if release == "another":
+        database.close()
+        views = Frozen(database.path, ProjectorSettings(data_dir=str(tmp_path / "views")))
+    cursor = views.cursor()
+    told: list[object] = []
+
+    def read() -> None:
+        told.extend(cursor.execute("SELECT sleep_ms(1000), count(*) FROM items").fetchall())
+
+    def reads() -> bool:
+        try:
+            cursor.fetchone()
+        except duckdb.Error as error:
+            return "busy" in str(error)
+        return False
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    until(reads)
+    views.close()
+    reading.join()
+    assert [count for _, count in told] == [3]
+    cursor.close()
+    again = opened(tmp_path / "views")
+    assert again.sequence == len(story().messages)
+    again.close()
 
 
 def test_a_batch_is_refused_once_the_stored_sequence_has_moved(open_database):

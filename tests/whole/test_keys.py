@@ -19,7 +19,8 @@ from openai import AuthenticationError, PermissionDeniedError
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from schemas.api_keys import ADMIN, READ, SCOPES, WRITE
-from schemas.http.operations import OPERATIONS, Operation
+from schemas.http.operation import Operation
+from schemas.http.operations import OPERATIONS
 from schemas.http.scopes import OPERATION_SCOPES, allows
 from services import clock, key_secrets
 from tests.whole.keyed import id_of, make, revoke
