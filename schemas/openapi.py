@@ -55,15 +55,21 @@ _REASONS = {
     500: "The server made a mistake.",
     503: "Not now. Try again after `Retry-After`.",
 }
+_RATE_HEADERS = {
+    "x-ratelimit-limit-requests": "Requests a minute the key may make",
+    "x-ratelimit-remaining-requests": "Requests it may make at once now",
+    "x-ratelimit-reset-requests": "Time until it may make all of them at once again",
+}
+"""Of every answer to a key that has a limit."""
 _BESIDE_REFUSALS = {
     401: ("WWW-Authenticate",),
     409: ("x-should-retry",),
-    429: ("Retry-After",),
+    429: ("Retry-After", *_RATE_HEADERS),
     503: ("Retry-After",),
 }
 _UNAVAILABLE = 503
 _KEY = "ApiKey"
-_KEY_FAULTS = (401, 403)
+_KEY_FAULTS = (401, 403, 429)
 """Statuses any operation may answer with that needs a key."""
 
 _HEADERS: dict[str, Shape] = {
@@ -83,6 +89,10 @@ _HEADERS: dict[str, Shape] = {
     "WWW-Authenticate": {
         "description": "How to say who one is.",
         "schema": shapes.exactly("Bearer"),
+    },
+    **{
+        name: {"description": f"{says}, if there is a limit.", "schema": shapes.TEXT}
+        for name, says in _RATE_HEADERS.items()
     },
     "Retry-After": {
         "description": "Seconds after which the request may be sent again, where that is known.",

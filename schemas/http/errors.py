@@ -25,7 +25,7 @@ class ApiError(Exception):
 
     status: ClassVar[int] = 400
     type: ClassVar[str] = "invalid_request_error"
-    retry_after_s: ClassVar[int | None] = None
+    retry_after_s: int | None = None
     """Seconds after which the same may be asked again, where that makes sense."""
     final: ClassVar[bool] = False
     """Whether SDKs, which by themselves ask again after some statuses, are told not to."""

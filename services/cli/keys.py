@@ -93,6 +93,11 @@ def keys() -> None:
 )
 @click.option("--name", default="", help="What it is for, to be told in lists.")
 @click.option("--expires", type=Duration(), help="How long it is good for: 12h, 30d. [for ever]")
+@click.option(
+    "--rpm",
+    type=click.IntRange(1, 1_000_000),
+    help="Requests a minute, of each gateway; more are told 429. [no limit]",
+)
 @click.option("--all-projects", is_flag=True, help="Let SQL show every project. For admin.")
 @JSON
 @options.running_nats_url
@@ -103,6 +108,7 @@ def create(
     scope: Scope,
     name: str,
     expires: timedelta | None,
+    rpm: int | None,
     all_projects: bool,
     as_json: bool,
 ) -> None:
@@ -119,6 +125,7 @@ def create(
         name=name,
         secret_hash=key_secrets.hashed(secret),
         expires_at=None if expires is None else now + expires,
+        requests_per_minute=rpm,
     )
 
     async def work(kept: ApiKeys) -> None:
@@ -150,6 +157,7 @@ def list_keys(*, project: str | None, everything: bool, as_json: bool) -> None:
             each["id"],
             each["project"],
             each["scope"] + (", all projects" if each["all_projects"] else ""),
+            str(each["requests_per_minute"] or ""),
             _minute(each["created_at"]),
             _minute(each["expires_at"]) if each["expires_at"] else "",
             each["state"],
@@ -157,7 +165,7 @@ def list_keys(*, project: str | None, everything: bool, as_json: bool) -> None:
         )
         for each in found
     ]
-    tables.write(("id", "project", "scope", "created", "expires", "state", "name"), rows)
+    tables.write(("id", "project", "scope", "rpm", "created", "expires", "state", "name"), rows)
 
 
 @keys.command()

@@ -8,14 +8,16 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schemas.http import websocket
 from schemas.http.errors import ApiError
 from schemas.http.scopes import KeyIncorrect, KeyMissing
+from services import clock
 from services.gateway import answers
 from services.gateway.identify import CALLER, LEFT, OPEN_PATHS
 from services.gateway.key_ring import ANYBODY, Caller, KeyRing
+from services.gateway.rate import Bucket, RateLimited
 from services.gateway.request_log import ANSWER
 
 TOKEN_LENGTH_MAX = 256
@@ -42,8 +44,13 @@ class Authentication:
             return
         try:
             caller = await self._caller(scope)
+            if caller.bucket is not None:
+                send = _counted(caller.bucket, scope, send)
         except ApiError as refused:
-            await answers.refused(refused)(scope, receive, send)
+            answer = answers.refused(refused)
+            if isinstance(refused, RateLimited):
+                answer.headers.update(refused.taken.headers())
+            await answer(scope, receive, send)
             return
         scope[CALLER] = caller
         task = asyncio.current_task()
@@ -74,6 +81,24 @@ class Authentication:
         for task, scope in tuple(self._open.get(key_id, {}).items()):
             scope[LEFT] = KeyIncorrect()
             task.cancel()
+
+
+def _counted(bucket: Bucket, scope: Scope, send: Send) -> Send:
+    """``send``, which tells how many requests are left after this; raises `RateLimited`."""
+    if scope["type"] == "websocket":
+        # Each of its frames is a request, and counted as that.
+        return send
+    taken = bucket.take(clock.monotonic())
+    if taken.wait_s:
+        raise RateLimited(taken)
+    told = [(name.encode(), value.encode()) for name, value in taken.headers().items()]
+
+    async def send_told(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *told]}
+        await send(message)
+
+    return send_told
 
 
 def _token(scope: Scope) -> str:

@@ -24,6 +24,7 @@ from schemas.http.errors import Overloaded
 from schemas.http.scopes import KeyIncorrect
 from schemas.subjects import DEFAULT_PROJECT
 from services import clock, key_secrets
+from services.gateway.rate import Bucket
 from services.journal import JournalUnavailable
 from services.journal.api_keys import ApiKeys
 
@@ -50,6 +51,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope
     all_projects: bool
     key_id: str | None = None
+    bucket: Bucket | None = None
+    """Where its requests are counted, if there is a limit of them."""
     expires_at: datetime | None = None
 
 
@@ -74,6 +77,7 @@ class KeyRing:
         self._callers: dict[bytes, Caller] = {}
         self._digests: dict[str, bytes] = {}
         self._refused: dict[bytes, None] = {}
+        self._buckets: dict[str, Bucket] = {}
         self._checks: dict[bytes, asyncio.Task[bool]] = {}
         self._guessed: Counter[str] = Counter()
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="keys")
@@ -142,6 +146,7 @@ class KeyRing:
             scope=key.scope,
             all_projects=key.all_projects,
             key_id=key_id,
+            bucket=self._buckets.get(key_id),
             expires_at=key.expires_at,
         )
         self._callers[digest] = caller
@@ -238,8 +243,11 @@ class KeyRing:
         self._forget(key_id)
         if record is None:
             del self._keys[key_id]
+            self._buckets.pop(key_id, None)
         else:
             self._keys[key_id] = record
+            if record.requests_per_minute is not None and key_id not in self._buckets:
+                self._buckets[key_id] = Bucket(record.requests_per_minute)
         self.ended(key_id)
         if not self._demanded:
             self._demanded = True

@@ -23,9 +23,10 @@ from services.gateway import answers
 from services.gateway.asking import is_stored, overlap_of, turn_request
 from services.gateway.body_reader import BodyReader
 from services.gateway.contexts import Contexts
-from services.gateway.identify import project_of
+from services.gateway.identify import caller_of, project_of
 from services.gateway.lanes import Lanes
 from services.gateway.listener import Listener, ServerStopping, Told
+from services.gateway.rate import RateLimited
 from services.gateway.settings import GatewaySettings
 from services.gateway.turns import Turns
 from services.journal import JournalUnavailable
@@ -104,6 +105,7 @@ class _Connection:
         self._settings = settings
         self._overlap = overlap
         self._project = project_of(socket)
+        self._bucket = caller_of(socket.scope).bucket
         self._lanes = Lanes(self._answer, waiting_bytes_max=4 * settings.body_bytes_max)
         self._contexts = Contexts(bytes_max=2 * settings.body_bytes_max)
         self._life = asyncio.timeout(settings.websocket_life_s)
@@ -190,6 +192,7 @@ class _Connection:
             await self._refuse(answers.refusal_of(fault), lane)
 
     async def _ask(self, create: websocket.Create, opened: AsyncExitStack) -> _Turn:
+        self._count()
         body, generate = websocket.body_of(create)
         read = read_create(body, strict=self._settings.strict, generate=generate)
         request = self._request(body, read, generate=generate)
@@ -199,6 +202,12 @@ class _Connection:
             response_id=request.response_id,
             obfuscated=read.include_obfuscation,
         )
+
+    def _count(self) -> None:
+        if self._bucket is not None:
+            taken = self._bucket.take(clock.monotonic())
+            if taken.wait_s:
+                raise RateLimited(taken)
 
     def _request(self, body: bytes, create: CreateResponse, *, generate: bool) -> TurnRequest:
         request = turn_request(

@@ -118,7 +118,8 @@ def path_of(row: Operation) -> str:
 
 
 def test_a_key_made_by_command_comes_in_and_is_shown_once(keyed: Running):
-    key = turnlog(keyed, "keys", "create", "--project", "shop-1", "--name", "of a test").strip()
+    arguments = ("--project", "shop-1", "--name", "of a test", "--rpm", "600")
+    key = turnlog(keyed, "keys", "create", *arguments).strip()
     assert re.fullmatch(r"tl-shop-1-[0-9a-f]{12}-[A-Za-z0-9]{43}", key)
     secret = key.rpartition("-")[2]
     lets_in(keyed, key)
@@ -131,7 +132,7 @@ def test_a_key_made_by_command_comes_in_and_is_shown_once(keyed: Running):
     told = turnlog(keyed, "keys", "list", "--project", "shop-1", "--json")
     (shown,) = json.loads(told)
     assert (shown["id"], shown["project"], shown["scope"]) == (id_of(key), "shop-1", WRITE)
-    assert shown["state"] == "stands"
+    assert (shown["state"], shown["requests_per_minute"]) == ("stands", 600)
     assert secret not in listed + told
     assert "argon2" not in told
 
