@@ -5,6 +5,7 @@ anything connects. Nothing else reads the environment, and there are no configur
 """
 
 import os
+import ssl
 import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -31,6 +32,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     nats_url: str = "nats://127.0.0.1:4222"
     """Servers of the log, with commas between those of a cluster."""
+    nats_ca: str = ""
+    """File of the authorities whose servers of the log are trusted; TLS is spoken then."""
+    nats_cert: str = ""
+    """File of the certificate that this process shows them, and its chain."""
+    nats_key: str = ""
+    """File of its key, unless that is in the same."""
     replicas: Replicas = 1
     """Servers of the cluster that keep each message."""
     log_level: str = "info"
@@ -47,6 +54,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """As `turns_waiting_max`, of one conversation; 0: 1,000."""
     stop_wait_s: float = 4.0
     """Seconds a process may take to finish what it has begun after SIGTERM."""
+
+    def tls(self) -> ssl.SSLContext | None:
+        """How the log is to be spoken to; raises `SettingsError` for files that cannot be used."""
+        if not (self.nats_ca or self.nats_cert):
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.nats_ca or None)
+        except OSError as error:
+            raise SettingsError(f"{PREFIX}NATS_CA: {error.strerror or error}") from error
+        if self.nats_cert:
+            try:
+                context.load_cert_chain(self.nats_cert, self.nats_key or None)
+            except OSError as error:
+                raise SettingsError(f"{PREFIX}NATS_CERT: {error.strerror or error}") from error
+        return context
 
 
 class ModelSettings(Settings, frozen=True, kw_only=True):
@@ -150,10 +172,12 @@ def _has_parts(kind: Any) -> bool:
 def demand(kind: type[S]) -> S:
     """As `read`, for a process that cannot go on without: faults end it with status 2."""
     try:
-        return read(kind)
+        found = read(kind)
+        found.tls()
     except SettingsError as error:
         sys.stderr.write(f"turnlog: {error}\n")
         raise SystemExit(2) from error
+    return found
 
 
 def environment(settings: msgspec.Struct) -> dict[str, str]:

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 import nats
 from nats.aio.client import Client
 
-from services.journal.connect import servers
+from services import settings
+from services.journal.connect import inbox_prefix, secured, servers
 
 CONNECT_S = 2
 """Seconds the server of the log has to answer."""
@@ -18,6 +19,8 @@ async def connected(nats_url: str, *, name: str) -> AsyncIterator[Client]:
     client = await nats.connect(
         servers(nats_url),
         name=name,
+        inbox_prefix=inbox_prefix("cli"),
+        **secured(settings.read(settings.Settings).tls()),
         allow_reconnect=False,
         connect_timeout=CONNECT_S,
         # Without these a server that is down is asked sixty times before we are told.

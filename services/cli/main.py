@@ -13,6 +13,7 @@ COMMANDS = {
     ),
     "events": ("services.cli.events:events", "Print the story of one conversation."),
     "window": ("services.cli.window:window", "Print what the model would be sent next."),
+    "prepare": ("services.cli.prepare:prepare", "Make the streams of a log on a server."),
     "keys": ("services.cli.keys:keys", "Make, list and revoke API keys."),
     "content-keys": ("services.cli.content_keys:content_keys", "See and change the seal."),
     "tail": ("services.cli.tail:tail", "Print events of all conversations as they come."),

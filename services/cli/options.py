@@ -73,10 +73,18 @@ def together(
     return decorate
 
 
-nats_url = setting(
-    "nats_url",
-    "Server of the log, commas between those of a cluster.",
-    default="nats://127.0.0.1:4222",
+nats_tls = together(
+    setting("nats_ca", "File of the authorities that servers of the log are trusted by, with TLS."),
+    setting("nats_cert", "File of the certificate that is shown to them."),
+    setting("nats_key", "File of its key, unless that is in the same."),
+)
+nats_url = together(
+    setting(
+        "nats_url",
+        "Server of the log, commas between those of a cluster.",
+        default="nats://127.0.0.1:4222",
+    ),
+    nats_tls,
 )
 replicas = setting(
     "replicas",
@@ -84,8 +92,11 @@ replicas = setting(
     kind=click.IntRange(1, 5),
     default="1",
 )
-running_nats_url = setting(
-    "nats_url", "Server of the log.", default="the one `turnlog up` runs on the data directory"
+running_nats_url = together(
+    setting(
+        "nats_url", "Server of the log.", default="the one `turnlog up` runs on the data directory"
+    ),
+    nats_tls,
 )
 log_level = setting(
     "log_level",

@@ -102,6 +102,7 @@ Examples:
 @options.setting(
     "nats_url", "Server of the log, commas between those of a cluster.", default="an embedded one"
 )
+@options.nats_tls
 @options.replicas
 @options.data_dir
 @options.model
@@ -225,6 +226,8 @@ async def _declare_streams(nats_url: str, wanted: UpSettings) -> bool:
             await client.connect(
                 connect.servers(nats_url),
                 name="turnlog up",
+                inbox_prefix=connect.inbox_prefix("cli"),
+                **connect.secured(wanted.tls()),
                 allow_reconnect=False,
                 reconnect_time_wait=LOG_INTERVAL_S,
                 error_cb=note,

@@ -107,7 +107,7 @@ async def run(settings: CompactorSettings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    client = await connect.connect(settings.nats_url, name="compactor")
+    client = await connect.connect(settings.nats_url, name="compactor", tls=settings.tls())
     await streams.declare(client, chosen=settings)
     sealer = await ContentKeys(client).sealer()
     model = connect_model(settings, sealer)

@@ -234,7 +234,7 @@ class Server(uvicorn.Server):
 @asynccontextmanager
 async def opened(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     """The application with its connections, for as long as it is needed."""
-    client = await connect.connect(settings.nats_url, name="gateway")
+    client = await connect.connect(settings.nats_url, name="gateway", tls=settings.tls())
     await streams.declare(client, chosen=settings)
     sealer = await ContentKeys(client).sealer()
     ring = KeyRing(client, demanded=settings.keys_demanded)

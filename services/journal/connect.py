@@ -1,6 +1,7 @@
 """The connection of a process to NATS: it never gives up, and says when it comes and goes."""
 
 import random
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -40,7 +41,7 @@ def _without_credentials(url: str) -> str:
     return scheme + separator + rest.rpartition("@")[2]
 
 
-def options(url: str, *, name: str) -> dict[str, Any]:
+def options(url: str, *, name: str, tls: ssl.SSLContext | None = None) -> dict[str, Any]:
     """Arguments for a connection that survives the end of any server of ``url``."""
 
     async def disconnected() -> None:
@@ -55,6 +56,8 @@ def options(url: str, *, name: str) -> dict[str, Any]:
     return {
         "servers": servers(url),
         "name": f"turnlog-{name}",
+        "inbox_prefix": inbox_prefix(name),
+        **secured(tls),
         "max_reconnect_attempts": -1,
         # Not all at once: whoever has lost the same server comes to the next one too.
         "reconnect_time_wait": random.uniform(0.15, 0.3),  # noqa: S311 - nothing is kept secret by it
@@ -66,9 +69,19 @@ def options(url: str, *, name: str) -> dict[str, Any]:
     }
 
 
-async def connect(url: str, *, name: str) -> Client:
+def secured(tls: ssl.SSLContext | None) -> dict[str, Any]:
+    """Arguments for a connection that says nothing, not even who it is, before it is encrypted."""
+    return {} if tls is None else {"tls": tls, "tls_handshake_first": True}
+
+
+def inbox_prefix(name: str) -> str:
+    """Where answers to a process come: it may be allowed to listen there and nowhere else."""
+    return f"_INBOX_{name.partition('-')[0]}"
+
+
+async def connect(url: str, *, name: str, tls: ssl.SSLContext | None = None) -> Client:
     """A connection under ``name``, which NATS shows to its operators."""
-    return await nats.connect(**options(url, name=name))
+    return await nats.connect(**options(url, name=name, tls=tls))
 
 
 async def answer_health(client: Client, process: str, health: Health) -> None:

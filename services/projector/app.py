@@ -41,7 +41,7 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def opened(settings: ProjectorSettings) -> AsyncIterator[Generations]:
     """Views with their files and connections; they answer questions, and are yet to be run."""
-    client = await connect.connect(settings.nats_url, name="projector")
+    client = await connect.connect(settings.nats_url, name="projector", tls=settings.tls())
     try:
         await streams.declare(client, chosen=settings)
         views = Generations(settings)

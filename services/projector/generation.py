@@ -52,7 +52,9 @@ class Generation:
     async def start(self) -> None:
         """Follow the log."""
         assert self.projection is not None
-        options = connect.options(self._settings.nats_url, name="projector-views")
+        options = connect.options(
+            self._settings.nats_url, name="projector-views", tls=self._settings.tls()
+        )
         await self.client.connect(**options)
         self.task = asyncio.create_task(self.projection.run())
 

@@ -93,7 +93,8 @@ async def replaying(path: Path, settings: ProjectorSettings) -> AsyncIterator[Re
     client = LogClient()
     # Tried once: who waits for it is told, and can begin again.
     once = {"allow_reconnect": False, "max_reconnect_attempts": 1, "connect_timeout": CONNECT_S}
-    await client.connect(**connect.options(settings.nats_url, name="replay") | once)
+    options = connect.options(settings.nats_url, name="replay", tls=settings.tls())
+    await client.connect(**options | once)
     try:
         replay = Replay(client, part, settings)
         try:

@@ -10,6 +10,7 @@ import structlog
 import uvloop
 from faststream import AckPolicy, FastStream
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.nats.security import NatsSecurity
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
@@ -95,8 +96,10 @@ def _responder(
 
 
 async def _connected(settings: ResponderSettings) -> NatsBroker:
+    tls = settings.tls()
     broker = NatsBroker(
         **connect.options(settings.nats_url, name="responder"),
+        security=NatsSecurity(ssl_context=tls, tls_handshake_first=True) if tls else None,
         graceful_timeout=settings.stop_wait_s,
         apply_types=False,
         decoder=_as_it_is,
@@ -133,6 +136,8 @@ async def build(settings: ResponderSettings) -> FastStream:
         stream=JStream(subjects.TURN_REQUESTS, declare=False),
         durable=subjects.RESPONDER,
         pull_sub=PullSub(batch_size=1, timeout=PULL_S),
+        # Which is not the connection's by itself.
+        inbox_prefix=f"{connect.inbox_prefix('responder')}.".encode(),
         max_workers=settings.turns_running_max,
         ack_policy=AckPolicy.MANUAL,
     )
