@@ -141,6 +141,8 @@ ATTEMPTS: dict[str, Callable[[Names, Names], list[Asked]]] = {
     "getHistoryDiff": lambda theirs, _mine: [
         get(of_history(theirs) + "/diff", **{"from": "2000-01-01T00:00:00Z"})
     ],
+    "verifyHistory": lambda theirs, _mine: [get(of_history(theirs) + "/verify")],
+    "exportHistory": lambda theirs, _mine: [get(of_history(theirs) + "/export")],
     "forkConversation": lambda theirs, _mine: [post(of_history(theirs) + "/fork")],
     "createResponse": lambda theirs, _mine: [
         *turns(theirs, "/v1/responses"),
