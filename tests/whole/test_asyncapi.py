@@ -34,7 +34,7 @@ KEYED = {"Idempotency-Key": "as-described"}
 UNREADABLE = b"not a request"
 SAYS_NOTHING = {
     *("cancel", "cancelling", "cancel_waiting"),
-    *("health_question", "left", "parked", "running_question"),
+    *("health_question", "left", "parked", "running_question", "waits"),
 }
 DELIVERED_AGAIN = {("delta", "attempt"), ("delta_unstored", "attempt")}
 """Said when a responder has died, which none does here."""
@@ -142,6 +142,8 @@ def test_everything_that_is_said_is_as_described(shared: Running):
         await client.request(subjects.cancel_waiting(PROJECT, "resp_gone"), timeout=WAIT_S)
         # Asked by gateways after a silence that nobody waits for here.
         await client.publish(subjects.running(PROJECT, "resp_gone"))
+        # Said of a turn that is in another's way, as none is here.
+        await client.publish(subjects.waited_for(PROJECT, "resp_gone"))
         # Said by responders that stop, which none does here.
         await client.publish(subjects.left(PROJECT, "conv_gone"))
         for question, asked, row in (
