@@ -142,7 +142,7 @@ async def test_a_run_on_a_busy_conversation_is_refused_and_gets_through_by_itsel
     conversation = await client.conversations.create()
     long = await client.responses.create(
         model=MODEL,
-        input="[[delay 0.2]] [[words 300]] busy",
+        input="[[hang]] busy",
         conversation=conversation.id,
         background=True,
     )
@@ -160,7 +160,8 @@ async def test_a_run_on_a_busy_conversation_is_refused_and_gets_through_by_itsel
         agent = clerk(hooked, Shop(), model=MODEL)
         result = await run(agent, TURNS[1], conversation_id=conversation.id)
 
-    assert [refusal["code"] for refusal in refusals] == ["conversation_locked"]
+    # It may come again before the end of what was cancelled is known everywhere.
+    assert {refusal["code"] for refusal in refusals} == {"conversation_locked"}
     assert result.final_output.startswith("I have read 4 items")
     assert (
         len(

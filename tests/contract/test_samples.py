@@ -263,7 +263,7 @@ def test_a_turn_in_the_background_is_queued_polled_and_cancelled_as_recorded(api
     begun = posted(
         api,
         "/responses",
-        {"model": MODEL, "input": "Hi [[delay 5]] [[words 200]]", "background": True},
+        {"model": MODEL, "input": "Hi [[hang]]", "background": True},
     )
     conforms("response_background_queued", begun)
     polled = until(
@@ -469,7 +469,7 @@ def test_a_stream_in_the_background_is_told_as_recorded(api):
 
 
 def test_a_cancelled_stream_is_told_as_recorded(api):
-    asked = {"model": MODEL, "input": "Hi [[delay 0.05]] [[words 100]]", "background": True}
+    asked = {"model": MODEL, "input": "Hi [[hang 8]]", "background": True}
     events = []
     for event in _events(api, asked):
         events.append(event)

@@ -74,7 +74,7 @@ class System:
         self.running.kill9()
         for beside in self.besides.values():
             if beside.child is not None:
-                beside.child.process.wait(10)
+                beside.child.process.wait(30)
         # Nobody would wake what stopped itself while we wait for it to serve.
         self.spare()
         self.running.start()
@@ -125,7 +125,7 @@ class Numbered(Received, frozen=True):
 
 def _serves(url: str) -> bool:
     with suppress(httpx2.TransportError):
-        return httpx2.get(f"{url}/healthz", timeout=5).status_code == 200
+        return httpx2.get(f"{url}/healthz", timeout=30).status_code == 200
     return False
 
 

@@ -348,6 +348,19 @@ class Running:
 
         return self.on_log(ask)
 
+    def settled(self) -> dict[str, int]:
+        """Last sequence of every stream once no turn request is on the queue."""
+
+        async def ask(client: Client) -> dict[str, int]:
+            while True:
+                found = await client.jetstream().streams_info()
+                waiting = {each.config.name: each.state.messages for each in found}
+                if not waiting[subjects.TURN_REQUESTS]:
+                    return {str(info.config.name): info.state.last_seq for info in found}
+                await asyncio.sleep(0.02)
+
+        return self.on_log(ask)
+
     def last_stored(self) -> tuple[int, int]:
         """Last sequences of what a turn that is to be stored is written to.
 

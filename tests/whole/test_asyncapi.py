@@ -90,7 +90,7 @@ def lead(client: OpenAI) -> None:
     assert told[-1].type == "response.completed"
     client.responses.create(model=MODEL, input="Hi [[incomplete]]", extra_headers=KEYED)
     client.responses.create(model=MODEL, input="Hi [[fail]]")
-    slow = client.responses.create(model=MODEL, input="Hi [[delay 5]]", background=True)
+    slow = client.responses.create(model=MODEL, input="Hi [[hang]]", background=True)
     client.responses.cancel(slow.id)
     client.responses.delete(answer.id)
     client.responses.compact(model=MODEL, input=[{"role": "user", "content": "Hello " * 50}])

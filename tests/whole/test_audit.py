@@ -168,7 +168,7 @@ def test_a_chain_is_not_forked(shared: Running, client: OpenAI):
 def test_a_turn_that_runs_is_no_part_of_a_fork(shared: Running, client: OpenAI):
     made = client.conversations.create(items=[message("before")])
     running = client.responses.create(
-        model=MODEL, input="[[wait 30]] slowly", conversation=made.id, background=True
+        model=MODEL, input="[[hang]] slowly", conversation=made.id, background=True
     )
     until(lambda: shared.fold(made.id).state.turn_on_line)
     forked = fork(shared, made.id, None, "http")
@@ -456,7 +456,7 @@ def test_tail_follows_what_is_wanted(shared: Running, client: OpenAI):
         until(lambda: len(lines()) >= 4)
         until(lambda: len(typed()) >= 2)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=30)
         assert (process.returncode, errors) == (0, "")
         told = [json.loads(line) for line in lines()]
         words = typed()

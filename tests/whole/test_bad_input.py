@@ -421,7 +421,7 @@ def conversation(shared: Running) -> str:
 @pytest.mark.parametrize("name", CASES)
 def test_refused_and_nothing_stored(shared: Running, conversation: str, name: str):
     case = CASES[name]
-    before = shared.last_sequences()
+    before = shared.settled()
 
     with shared.http() as http:
         answer = asked(http, case, {"conversation": conversation})
@@ -436,7 +436,7 @@ def test_refused_and_nothing_stored(shared: Running, conversation: str, name: st
 
 
 def test_a_body_that_does_not_say_its_length_is_bounded_too(shared: Running):
-    before = shared.last_sequences()
+    before = shared.settled()
 
     def parts():
         for _ in range(8):

@@ -762,7 +762,7 @@ def ids(shared: Running) -> Iterator[dict[str, str]]:
         client.responses.delete(found["deleted"])
         client.conversations.delete(found["forgotten"])
         found["running"] = client.responses.create(
-            model=MODEL, input="[[delay 60]] busy", background=True, conversation=found["busy"]
+            model=MODEL, input="[[hang]] busy", background=True, conversation=found["busy"]
         ).id
         until(lambda: client.responses.retrieve(found["running"]).status == "in_progress")
         yield found

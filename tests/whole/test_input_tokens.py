@@ -49,7 +49,7 @@ def test_counting_stores_nothing_and_no_turn_is_in_its_way(shared):
     with shared.client() as client:
         conversation = client.conversations.create(items=[message(LONG)])
         running = client.responses.create(
-            model=MODEL, input="Hi [[delay 3]]", conversation=conversation.id, background=True
+            model=MODEL, input="Hi [[hang]]", conversation=conversation.id, background=True
         )
         before = shared.last_sequences()["CONVERSATIONS"]
         assert counted(client, conversation=conversation.id) == COUNTER.count_text(LONG)

@@ -91,9 +91,10 @@ def test_a_turn_keeps_what_it_was_admitted_with_when_it_is_taken_over(wounded):
         first = client.responses.create(model=MODEL, input="What is REF-6?")
         response = client.responses.create(
             model=MODEL,
-            input=[named(first.output[0].id), message("Hi [[delay 0.03]] [[words 100]]")],
+            input=[named(first.output[0].id), message("taken over [[hang once]]")],
             background=True,
         )
+        until(lambda: wounded.received_with("taken over"))
         wounded.kill("responder")
         client.responses.delete(first.id)
         done = until(

@@ -15,6 +15,8 @@ from tests.whole.wire import said, wired
 MIB = 1024 * 1024
 WORDS = 100_000
 SLOW = 3
+PATIENT = {"client_wait_s": "600"}
+"""It cuts nobody off who reads only once all has been said."""
 GROWTH_MAX = 48 * MIB
 """Bytes the gateway may grow by for all slow readers: one of their answers has about 22 MiB."""
 
@@ -39,7 +41,7 @@ def answered(slow: Raw) -> list[dict[str, Any]]:
     return events_of(body)
 
 
-@pytest.mark.parametrize("gateway", [{"unread_bytes_max": "262144"}], indirect=True)
+@pytest.mark.parametrize("gateway", [PATIENT | {"unread_bytes_max": "262144"}], indirect=True)
 def test_slow_readers_cost_little_and_miss_nothing(shared: Running, gateway: tuple[str, Child]):
     url, child = gateway
     with shared.client(url) as client:
@@ -93,7 +95,7 @@ def test_who_reads_nothing_is_cut_off_and_the_turn_is_stored(
         assert not slow.rest().endswith(b"0\r\n\r\n")
 
 
-@pytest.mark.parametrize("gateway", [{"unread_bytes_max": "65536"}], indirect=True)
+@pytest.mark.parametrize("gateway", [PATIENT | {"unread_bytes_max": "65536"}], indirect=True)
 def test_of_a_turn_that_is_kept_nowhere_a_slow_reader_is_told_why_it_ends(
     shared: Running, gateway: tuple[str, Child]
 ):
