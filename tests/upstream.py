@@ -172,7 +172,7 @@ def serving() -> Iterator[ScriptedUpstream]:
     thread.start()
 
     def wait_for(step: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(step, loop).result(10)
+        return asyncio.run_coroutine_threadsafe(step, loop).result(30)
 
     async def stop(server: asyncio.Server) -> None:
         server.close()

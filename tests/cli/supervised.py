@@ -26,6 +26,8 @@ from services.cli.supervisor import Program, Supervisor, supervise
 
 ROOT = Path(__file__).parents[2]
 NATS_STOP_ORDER = 9
+STOP_WAIT_S = 4.5
+"""Seconds after which nobody is waited for any more."""
 
 
 class Child(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +67,7 @@ while True:
     return Child(name=name, code=code)
 
 
-def until(condition: Callable[[], object], *, wait_s: float = 15.0) -> None:
+def until(condition: Callable[[], object], *, wait_s: float = 30.0) -> None:
     """Return once ``condition`` holds; fails after ``wait_s`` seconds."""
     deadline = time.monotonic() + wait_s
     while not condition():
@@ -112,7 +114,7 @@ class Running:
         """Process ids of everything it ever started."""
         return [int(str(line["pid"])) for line in self.lines("process.started")]
 
-    def ended(self, *, wait_s: float = 15.0) -> int:
+    def ended(self, *, wait_s: float = 30.0) -> int:
         """Its exit status, once it has ended."""
         return self.process.wait(wait_s)
 
@@ -174,7 +176,7 @@ def _main(directory: str, children: str, port: str) -> None:
     known = msgspec.json.decode(children, type=list[Child])
     start = functools.partial(_start, children=known, directory=Path(directory), port=int(port))
     try:
-        asyncio.run(supervise(start, stop_wait_s=4.5))
+        asyncio.run(supervise(start, stop_wait_s=STOP_WAIT_S))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

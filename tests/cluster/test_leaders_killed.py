@@ -19,6 +19,8 @@ KILL_EVERY_S = float(os.environ.get("TURNLOG_TEST_KILL_EVERY_S", "8"))
 DOWN_S = 1.0
 """Seconds a killed server stays away."""
 WRITERS = 12
+KILLS_MIN = 2
+"""Leaders that are killed, however long that takes."""
 
 
 def test_no_acked_event_is_lost_or_doubled_while_leaders_are_killed(
@@ -37,7 +39,6 @@ def test_no_acked_event_is_lost_or_doubled_while_leaders_are_killed(
     print(json.dumps(report))  # noqa: T201 - the report is what a long run is for
     assert findings == Findings()
     assert not load.stale
-    assert kills >= 2
     assert clustered.sql("SELECT count(*) FROM turns") == [(_turns(clustered),)]
 
 
@@ -53,7 +54,7 @@ def _kill_leaders(servers: Cluster) -> int:
     streams = itertools.cycle((subjects.CONVERSATIONS, subjects.TURN_REQUESTS))
     for kills, stream in enumerate(streams):
         due = time.monotonic() + KILL_EVERY_S
-        if due > deadline:
+        if due > deadline and kills >= KILLS_MIN:
             return kills
         index = servers.leader(stream)
         servers.kill(index)

@@ -72,7 +72,7 @@ def test_windows_are_compacted_again_after_the_compactors_consumer_was_deleted(t
 def _more(load: Load) -> None:
     """Wait until work goes on."""
     wanted = load.acks() + 50
-    until(lambda: load.acks() > wanted)
+    until(lambda: load.acks() > wanted, wait_s=60)
 
 
 def _delete(running: Running, stream: str, consumer: str) -> None:

@@ -42,7 +42,7 @@ def test_what_was_asked_for_while_no_quorum_was_there_happens_once(
         for index in others:
             servers.start(index)
         for each in writing:
-            each.result(60)
+            each.result(120)
         with clustered.client() as once:
             for place in places:
                 once.responses.create(model=MODEL, input="Still there?", conversation=place)

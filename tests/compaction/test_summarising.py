@@ -33,8 +33,9 @@ async def made(upstream):
 
     async def make(answer: Said, *, method: str = "summary", **covered: object):
         upstream.plan("urgent", answer)
+        wait_s = 0.5 if HANG in answer.chunks else 30.0
         settings = ModelSettings(
-            model_url=upstream.url, compaction_method=method, compaction_wait_s=0.5
+            model_url=upstream.url, compaction_method=method, compaction_wait_s=wait_s
         )
         asked = model(settings, SEALER)
         opened.append(asked)

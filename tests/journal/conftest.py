@@ -37,7 +37,7 @@ def server(directory: Path):
 
 
 def listening(process, directory):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None:
         for path in directory.glob(f"*_{process.pid}.ports"):
             # Half a file is no JSON yet.

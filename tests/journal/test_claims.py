@@ -104,6 +104,6 @@ async def test_a_key_can_be_claimed_anew_once_it_is_not_known_any_more(empty_ser
         claims, other = Claims(client), claim(fingerprint="g")
         await claims.claim(PROJECT, "old", claim())
 
-        async for attempt in stamina.retry_context(on=KeyReused, attempts=None, timeout=10):
+        async for attempt in stamina.retry_context(on=KeyReused, attempts=None, timeout=30):
             with attempt:
                 assert (await claims.claim(PROJECT, "old", other)).claim == other

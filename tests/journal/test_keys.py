@@ -11,7 +11,7 @@ from services.sealing import Sealer, Unreadable, fresh_key
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - what a sealer knows is no event
             await asyncio.sleep(0.005)
 

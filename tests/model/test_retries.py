@@ -96,7 +96,7 @@ async def test_a_stream_that_has_begun_is_not_asked_for_again(
 ):
     scripted.plan(mark, stream([*MIDDLE[api], *([end] if end else [])]))
 
-    opened = connected(api, scripted.url, wait_s=0.3)
+    opened = connected(api, scripted.url, wait_s=2 if end == HANG else 30)
     kind, why, events = await outcome(opened, asking(mark), streamed=True)
 
     assert (kind, why) == (
@@ -120,7 +120,7 @@ async def test_a_model_that_says_nothing_is_given_up(
 ):
     scripted.plan(mark, Said(chunks=(HANG,)))
 
-    opened = connected(api, scripted.url, wait_s=0.2)
+    opened = connected(api, scripted.url, wait_s=0.5)
     told = await outcome(opened, asking(mark), streamed=streamed)
 
     assert told == ("unavailable", "The model did not answer in time.", [])

@@ -8,7 +8,7 @@ const conversation = (await client.conversations.create()).id;
 const running = ["queued", "in_progress"];
 
 async function ended(id) {
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + 60_000;
   for (;;) {
     const response = await client.responses.retrieve(id);
     if (!running.includes(response.status)) return response;
@@ -72,7 +72,7 @@ for await (const event of nothing) assert.fail(`there is nothing left but ${even
 
 const long = await client.responses.create({
   model,
-  input: "[[delay 0.1]] [[words 200]] cancelled",
+  input: "[[hang]] cancelled",
   conversation,
   background: true,
 });

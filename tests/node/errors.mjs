@@ -21,7 +21,7 @@ async function refused(call, kind) {
 const conversation = (await client.conversations.create()).id;
 const busy = await client.responses.create({
   model,
-  input: "[[delay 0.2]] [[words 300]] busy",
+  input: "[[hang]] busy",
   conversation,
   background: true,
 });

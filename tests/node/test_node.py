@@ -22,7 +22,7 @@ def test_a_program_on_node_runs_to_its_end(installed: Path, shared: Running, pro
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

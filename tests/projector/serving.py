@@ -25,7 +25,7 @@ from services.projector.settings import ProjectorSettings
 
 BINARIES = Path(sys.executable).parent
 ROOT = Path(__file__).parents[2]
-WAIT_S = 15.0
+WAIT_S = 30.0
 
 
 class Server:

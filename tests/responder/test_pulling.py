@@ -37,7 +37,7 @@ async def pull(tmp_path):
 
 
 async def fetched(pull: PatientPull) -> Msg:
-    (message,) = await pull.fetch(1, 1.0)
+    (message,) = await pull.fetch(1, 10.0)
     return message
 
 
@@ -77,7 +77,7 @@ async def test_what_was_on_its_way_for_long_is_old(
 
 
 async def test_what_another_has_fetched_takes_no_place(pull: PatientPull):
-    stranger = await pull._pull.fetch(1, 1.0)
+    stranger = await pull._pull.fetch(1, 10.0)
     with pull.place(stranger[0]) as old:
         assert not old
     first, second = await fetched(pull), await fetched(pull)
@@ -91,7 +91,7 @@ async def test_what_comes_to_who_stops_is_given_back_at_once(pull: PatientPull):
     for _ in range(3):
         with pull.place(message := await fetched(pull)):
             await message.ack()
-    asking = asyncio.create_task(pull.fetch(1, 5.0))
+    asking = asyncio.create_task(pull.fetch(1, 10.0))
     info = pull._pull.consumer_info
     while not (await info()).num_waiting:
         continue
@@ -99,7 +99,7 @@ async def test_what_comes_to_who_stops_is_given_back_at_once(pull: PatientPull):
     await pull._pull._js.publish(SUBJECT, b"late")
     with pytest.raises(nats.errors.TimeoutError):
         await asking
-    (again,) = await pull._pull.fetch(1, 1.0)
+    (again,) = await pull._pull.fetch(1, 10.0)
     assert (again.data, again.metadata.num_delivered) == (b"late", 2)
     with pytest.raises(nats.errors.TimeoutError):
         await pull.fetch(1, 0.01)

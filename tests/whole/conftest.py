@@ -19,11 +19,22 @@ def scripted() -> Iterator[ScriptedUpstream]:
 def before_scripted(
     tmp_path_factory: pytest.TempPathFactory, _nothing_is_left: None, scripted: ScriptedUpstream
 ) -> Iterator[Running]:
-    """One instance with that upstream, of which it soon loses its patience."""
+    """One instance with that upstream."""
     directory = tmp_path_factory.mktemp("scripted")
-    running = Running(
-        directory, model_url=scripted.url, model_wait_s="1.5", tokens_budget="0", log_level="debug"
-    )
+    running = Running(directory, model_url=scripted.url, tokens_budget="0", log_level="debug")
+    try:
+        yield running.start()
+    finally:
+        running.end()
+
+
+@pytest.fixture(scope="session")
+def impatient(
+    tmp_path_factory: pytest.TempPathFactory, _nothing_is_left: None, scripted: ScriptedUpstream
+) -> Iterator[Running]:
+    """Another one, which soon loses its patience with an upstream that says nothing."""
+    directory = tmp_path_factory.mktemp("impatient")
+    running = Running(directory, model_url=scripted.url, model_wait_s="1", tokens_budget="0")
     try:
         yield running.start()
     finally:

@@ -23,14 +23,23 @@ def mark() -> str:
 
 
 @pytest.fixture
-def client(before_scripted: Running):
-    with before_scripted.client() as sdk:
+def running(request: pytest.FixtureRequest) -> Running:
+    """An instance with the scripted model; an impatient one if that is not to answer at all."""
+    parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    hangs = parameters.get("name") == "hang"
+    found: Running = request.getfixturevalue("impatient" if hangs else "before_scripted")
+    return found
+
+
+@pytest.fixture
+def client(running: Running):
+    with running.client() as sdk:
         yield sdk
 
 
 @pytest.fixture
-def http(before_scripted: Running):
-    with before_scripted.http() as opened:
+def http(running: Running):
+    with running.http() as opened:
         yield opened
 
 
