@@ -39,6 +39,8 @@ FUNCTIONS_REFUSED = frozenset(
         *("nextval", "setval", "sleep_ms", "write_log"),
         # It tells of directories of this machine.
         "current_setting",
+        # It plans a statement it is given as a text: what of, and how much there is, shows.
+        "json_serialize_plan",
         # The time they take is the product of both lengths, and nothing ends them before that.
         *("damerau_levenshtein", "editdist3", "levenshtein"),
         *("jaro_similarity", "jaro_winkler_similarity"),

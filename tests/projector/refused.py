@@ -77,6 +77,7 @@ REFUSED = [
     ("SELECT 1 /* ; /* */ */; DELETE FROM items", "expected one statement, got 2"),
     ("FROM query_table('items')", "table function query_table is not available here"),
     ("FROM json_execute_serialized_sql('')", "table function json_execute_serialized_sql is not"),
+    ("SELECT json_serialize_plan('FROM items')", "function json_serialize_plan is not available"),
     ("FROM read_blob('/etc/passwd')", "table function read_blob is not available here"),
     ("FROM sniff_csv('/etc/passwd')", "table function sniff_csv is not available here"),
     ("FROM parquet_metadata('/x')", "table function parquet_metadata is not available here"),

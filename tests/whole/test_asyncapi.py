@@ -90,7 +90,7 @@ def lead(client: OpenAI) -> None:
     assert told[-1].type == "response.completed"
     client.responses.create(model=MODEL, input="Hi [[incomplete]]", extra_headers=KEYED)
     client.responses.create(model=MODEL, input="Hi [[fail]]")
-    slow = client.responses.create(model=MODEL, input="Hi [[hang]]", background=True)
+    slow = client.responses.create(model=MODEL, input="Hi [[delay 5]]", background=True)
     client.responses.cancel(slow.id)
     client.responses.delete(answer.id)
     client.responses.compact(model=MODEL, input=[{"role": "user", "content": "Hello " * 50}])
@@ -142,7 +142,7 @@ def test_everything_that_is_said_is_as_described(shared: Running):
         await client.request(subjects.cancel_waiting(PROJECT, "resp_gone"), timeout=WAIT_S)
         # Asked by gateways after a silence that nobody waits for here.
         await client.publish(subjects.running(PROJECT, "resp_gone"))
-        # Said of a turn that is in another's way, as none is here.
+        # Said where a turn finds its conversation busy.
         await client.publish(subjects.waited_for(PROJECT, "resp_gone"))
         # Said by responders that stop, which none does here.
         await client.publish(subjects.left(PROJECT, "conv_gone"))
