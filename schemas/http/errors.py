@@ -61,6 +61,15 @@ class TooLarge(ApiError):
     status = 413
 
 
+class HeadTooLarge(ApiError):
+    """More stands before the body than the server reads."""
+
+    status = 431
+
+    def __init__(self) -> None:
+        super().__init__("The request line and headers are too large.", code="request_too_large")
+
+
 class TooSlow(ApiError):
     """The body has not come in time."""
 

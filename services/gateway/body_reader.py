@@ -8,6 +8,10 @@ from starlette.responses import Response
 
 from schemas.http.errors import TooLarge, TooMany, TooSlow
 
+RATE_MIN = 16 * 1024
+"""Bytes of a body a second, after a first wait: what is announced is held as if it were there, and
+whoever sends it byte by byte would keep others out."""
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _HELD = "turnlog.body_bytes_held"
@@ -20,7 +24,8 @@ class BodyReader:
     def __init__(self, *, bytes_max: int, held_bytes_max: int, wait_s: float) -> None:
         """``bytes_max`` bounds one body, ``held_bytes_max`` all of them that are held at once.
 
-        ``wait_s`` is how long a client may send nothing of what it has announced.
+        ``wait_s`` is how long a client may send nothing of what it has announced, and all in all
+        later than at `RATE_MIN`.
         """
         self.bytes_max = bytes_max
         self._held_bytes_max = max(held_bytes_max, bytes_max)
@@ -57,6 +62,8 @@ class BodyReader:
         self._hold_for(request, announced)
         parts: list[bytes] = []
         size = 0
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
         try:
             async with asyncio.timeout(self._wait_s) as limit:
                 async for part in request.stream():
@@ -65,7 +72,8 @@ class BodyReader:
                         self.check(size)
                         self._hold_for(request, size)
                     if len(part) > 0 and parts:
-                        limit.reschedule(asyncio.get_running_loop().time() + self._wait_s)
+                        last = begun + self._wait_s + size / RATE_MIN
+                        limit.reschedule(min(loop.time() + self._wait_s, last))
                     parts.append(part)
         except TimeoutError as error:
             raise TooSlow("The request body did not come in time.") from error

@@ -34,9 +34,7 @@ def test_a_child_that_outlives_us_keeps_the_directory(tmp_path: Path):
     os.close(data_directory.lock(tmp_path))
 
 
-def test_a_child_that_is_just_dying_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_child_that_is_just_dying_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(data_directory, "LOCK_WAIT_S", 30.0)
     held = data_directory.lock(tmp_path)
     code = "import time; time.sleep(0.3)"
