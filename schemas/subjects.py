@@ -25,8 +25,6 @@ API_KEYS_STREAM = f"KV_{API_KEYS}"
 ALL_API_KEYS = f"$KV.{API_KEYS}.*"
 SIGNING_KEY_NAME = "signing.1"
 """Name in that bucket of the key exports are signed with."""
-SIGNING_KEY = f"$KV.{KEYS}.{SIGNING_KEY_NAME}"
-"""Its subject in that stream."""
 
 ALL_CONTENT_KEYS = f"$KV.{KEYS}.content.*"
 ALL_CONVERSATIONS = "conversation.>"
@@ -173,13 +171,13 @@ def content_key_name(number: int) -> str:
     return f"content.{number}"
 
 
-def content_key(number: int) -> str:
-    """Subject of a content key in the stream of their bucket."""
-    return f"$KV.{KEYS}.{content_key_name(number)}"
+def kept_key(name: str) -> str:
+    """Subject of what the bucket holds under a name, in its stream."""
+    return f"$KV.{KEYS}.{name}"
 
 
 def content_key_number(subject: str) -> int:
-    """Number of the key of a `content_key` subject."""
+    """Number of the content key of a subject."""
     return int(subject.rpartition(".")[2])
 
 

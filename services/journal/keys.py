@@ -8,14 +8,12 @@ from contextlib import suppress
 from datetime import datetime
 
 import msgspec
-import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from schemas import subjects
-from services.journal import JournalUnavailable
-from services.journal.patience import patiently
-from services.journal.reading import NO_MESSAGE
+from services.journal import JournalUnavailable, bucket
+from services.journal.bucket import Kept
 from services.sealing import Sealer, fresh_key
 
 LOOK_S = 30.0
@@ -36,17 +34,15 @@ class ContentKeys:
     def __init__(self, client: Client, *, wait_s: float = 10.0) -> None:
         """``wait_s`` bounds each read and write, with its repeats."""
         self._client = client
-        self._log = client.jetstream()
         self._wait_s = wait_s
         self._following: asyncio.Task[None] | None = None
 
     async def get(self, number: int) -> ContentKey | None:
         """The key of a number."""
-
-        async def once(_attempt_s: float) -> ContentKey | None:
-            return await self._read(number)
-
-        return await patiently(once, wait_s=self._wait_s)
+        kept = await bucket.find(
+            self._client, subjects.content_key_name(number), wait_s=self._wait_s
+        )
+        return None if kept is None else _key(number, kept)
 
     async def above(self, number: int) -> tuple[ContentKey, ...]:
         """Keys with a higher number, oldest first."""
@@ -57,14 +53,8 @@ class ContentKeys:
 
     async def make(self, number: int, fresh: bytes) -> ContentKey:
         """The key of a number: ``fresh``, unless somebody has made it. Many may ask at once."""
-
-        async def once(_attempt_s: float) -> ContentKey:
-            bucket = await self._log.key_value(subjects.KEYS)
-            with suppress(nats.js.errors.KeyWrongLastSequenceError):
-                await bucket.create(subjects.content_key_name(number), fresh)
-            return await self._made(number)
-
-        return await patiently(once, wait_s=self._wait_s)
+        name = subjects.content_key_name(number)
+        return _key(number, await bucket.make(self._client, name, fresh, wait_s=self._wait_s))
 
     async def sealer(self) -> Sealer:
         """What seals and opens under the keys of this log, and those that will be made.
@@ -89,14 +79,10 @@ class ContentKeys:
         """Let ``sealer`` know of a key as soon as it is made."""
 
         async def hear(message: Msg) -> None:
-            number = subjects.content_key_number(message.subject)
-
-            async def once(_attempt_s: float) -> ContentKey:
-                # It is told to everybody before it is stored, and may never be.
-                return await self._made(number)
-
+            name = subjects.content_key_name(subjects.content_key_number(message.subject))
             with suppress(JournalUnavailable):
-                await patiently(once, wait_s=self._wait_s)
+                # It is told to everybody before it is stored, and may never be.
+                await bucket.demand(self._client, name, wait_s=self._wait_s)
                 await sealer.renew()
 
         await self._client.subscribe(subjects.ALL_CONTENT_KEYS, cb=hear)
@@ -107,19 +93,6 @@ class ContentKeys:
             with suppress(JournalUnavailable):
                 await sealer.renew()
 
-    async def _made(self, number: int) -> ContentKey:
-        made = await self._read(number)
-        if made is None:
-            raise JournalUnavailable("the content key is being written")
-        return made
 
-    async def _read(self, number: int) -> ContentKey | None:
-        subject = subjects.content_key(number)
-        try:
-            found = await self._log.get_msg(subjects.KEYS_STREAM, subject=subject)
-        except nats.js.errors.NotFoundError as error:
-            if error.err_code != NO_MESSAGE:
-                raise
-            return None
-        assert found.time is not None
-        return ContentKey(number=number, key=found.data or b"", at=found.time)
+def _key(number: int, kept: Kept) -> ContentKey:
+    return ContentKey(number=number, key=kept.value, at=kept.at)
