@@ -14,6 +14,7 @@ from schemas.http.errors import ErrorBody
 from schemas.repeats import Mark
 from schemas.shapes import Shape
 from schemas.turn_requests import Context, TurnRequest
+from schemas.wrapped_keys import WrappedKey
 
 
 def http(name: str) -> Shape:
@@ -130,6 +131,13 @@ _REFUSED = shapes.record(
     },
     required=("type", "status", "error"),
 )
+
+
+def _keeping(address: str, whose: str) -> Channel:
+    message = Message(name="wrapped_key", says="A wrapped key.", payload=WrappedKey)
+    says, stream = f"Keeps the key of {whose}.", subjects.ENCRYPTION_KEYS
+    return Channel(address=address, says=says, does="send", stream=stream, messages=(message,))
+
 
 CHANNELS: dict[str, Channel] = {
     "conversation": Channel(
@@ -260,6 +268,13 @@ CHANNELS: dict[str, Channel] = {
         does="send",
         stream=subjects.REPEATS,
         messages=(Message(name="mark", says="What the request came to.", payload=Mark),),
+    ),
+    "project_key": _keeping(
+        subjects.project_key("{project}"), "a project, wrapped by the master key"
+    ),
+    "conversation_key": _keeping(
+        subjects.conversation_key("{project}", "{conversation_id}"),
+        "a conversation, wrapped by its project's; empty once destroyed",
     ),
     "claim": Channel(
         address=subjects.claim("{project}", "{key_digest}"),

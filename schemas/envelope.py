@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from schemas.events import CLASSES, NAMES, Event
-from schemas.upcasters import CURRENT, EventUnknown, upcast
+from schemas.upcasters import CURRENT, EventSealed, EventUnknown, upcast
 
 EVENTS_HEADER = "Turnlog-Events"
 """Event types of a commit, comma-separated, for consumers that read headers only."""
@@ -19,7 +19,10 @@ OUTLINE_HEADER = "Turnlog-Outline"
 
 
 class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event as it is written; ``data`` stays bytes until its type is known."""
+    """An event as it is written; ``data`` stays bytes until its type is known.
+
+    Sealed ``data`` is a string, which only the conversation's key opens.
+    """
 
     type: str
     version: int
@@ -29,7 +32,8 @@ class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """The events of one decision; ``id`` is the command's, so that asked again it is stored once.
 
-    ``prev`` is the SHA-256 of the conversation's previous message; none for its first.
+    ``prev`` is the SHA-256 of the conversation's previous message; none for its first. ``key`` is
+    the id of the key that the data of its events are sealed with, if they are.
     """
 
     id: str
@@ -38,6 +42,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     actor: str
     prev: str | None
+    key: str | msgspec.UnsetType = msgspec.UNSET
     events: tuple[StoredEvent, ...]
 
 
@@ -80,16 +85,33 @@ def pack(event: Event) -> StoredEvent:
 
 
 def unpack(stored: StoredEvent) -> Event:
-    """The event at its current version; raises `EventUnknown` for what it cannot read."""
+    """The event at its current version; raises `EventUnknown` for what it cannot read.
+
+    `EventSealed` is one that was not opened before.
+    """
     current = CURRENT.get(stored.type)
     if current is None or not 1 <= stored.version <= current:
         raise EventUnknown(stored.type, stored.version)
+    try:
+        return _unpacked(stored, current)
+    except msgspec.ValidationError:
+        if is_sealed(stored):
+            raise EventSealed(stored.type, stored.version) from None
+        raise
+
+
+def _unpacked(stored: StoredEvent, current: int) -> Event:
     if stored.version == current:
         event: Event = _decoders[stored.type](stored.data)
         return event
     data = upcast(stored.type, stored.version, _decode_fields(stored.data))
     upcasted: Event = _decoders[stored.type](_encode(data))
     return upcasted
+
+
+def is_sealed(stored: StoredEvent) -> bool:
+    """Whether an event's content is ciphertext."""
+    return bytes(stored.data).startswith(b'"')
 
 
 def digest(payload: bytes) -> str:

@@ -14,6 +14,8 @@ REPEATS = "REPEATS"
 """Stream of marks by which a request that a client sends again is known, for a few minutes."""
 CLAIMS = "CLAIMS"
 """Stream of idempotency keys, each with what its request came to."""
+ENCRYPTION_KEYS = "ENCRYPTION_KEYS"
+"""Stream of the keys that content is encrypted with, each wrapped by the one above it."""
 KEYS = "turnlog_keys"
 """Key-value bucket of content keys."""
 KEYS_STREAM = f"KV_{KEYS}"
@@ -36,6 +38,8 @@ ALL_DELTAS = "delta.>"
 ALL_PARKED = "parked.>"
 ALL_REPEATS = "repeat.>"
 ALL_CLAIMS = "claim.>"
+ALL_PROJECT_KEYS = "project_key.*"
+ALL_CONVERSATION_KEYS = "conversation_key.*.*"
 ALL_CANCELS = "cancel.*.*"
 ALL_CANCELS_WAITING = "cancel_waiting.*.*"
 ALL_RUNNING = "running.*.*"
@@ -194,6 +198,21 @@ def api_key_id(subject: str) -> str:
 def claim(project: str, key_digest: str) -> str:
     """Subject of an idempotency key, by its digest: keys may hold what subjects may not."""
     return f"claim.{project}.{key_digest}"
+
+
+def project_key(project: str) -> str:
+    """Subject of a project's key, wrapped by the master key."""
+    return f"project_key.{project}"
+
+
+def project_key_project(subject: str) -> str:
+    """Project of the subject of a project's key."""
+    return subject.split(".")[1]
+
+
+def conversation_key(project: str, conversation_id: str) -> str:
+    """Subject of a conversation's key, wrapped by that of its project; empty: destroyed."""
+    return f"conversation_key.{project}.{conversation_id}"
 
 
 def ask(question: str) -> str:

@@ -65,6 +65,13 @@ class EventUnknown(Exception):
         )
 
 
+class EventSealed(EventUnknown):
+    """An event whose content nobody here can open: its key is not here, or not any more."""
+
+    def __str__(self) -> str:
+        return f"cannot read event {self.name!r}: its content is sealed, and the key is not here"
+
+
 def upcast(name: str, version: int, data: dict[str, Any]) -> dict[str, Any]:
     """``data`` in the current shape of ``name``."""
     for step in range(version, CURRENT[name]):

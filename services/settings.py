@@ -41,6 +41,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     replicas: Replicas = 1
     """Servers of the cluster that keep each message."""
     log_level: str = "info"
+    master_key: str = ""
+    """Key of 32 bytes in Base64 that content is encrypted under, from then on; commas between
+    several, of which the first encrypts and all decrypt."""
+    master_key_command: str = ""
+    """Command that prints the same, run at the start of each process."""
     deltas_age_s: float = 0
     """Seconds for which streams in the background can be replayed word by word; 0: a day, or what
     the stream DELTAS is set to."""
@@ -69,6 +74,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             except OSError as error:
                 raise SettingsError(f"{PREFIX}NATS_CERT: {error.strerror or error}") from error
         return context
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether there is a master key."""
+        return bool(self.master_key or self.master_key_command)
 
 
 class ModelSettings(Settings, frozen=True, kw_only=True):

@@ -10,8 +10,8 @@ import msgspec
 
 from schemas import envelope
 from services.audit.findings import Finding, Rule
+from services.journal.expecting import EXPECTED
 from services.journal.following import Logged
-from services.journal.jetstream import EXPECTED
 
 NOWHERE = -1
 """What a commit follows whose header does not say it."""

@@ -12,7 +12,7 @@ import msgspec
 
 from schemas import envelope, items, subjects
 from schemas import events as e
-from schemas.upcasters import EventUnknown
+from schemas.upcasters import EventSealed, EventUnknown
 from services.audit.chain import previous_of
 from services.audit.findings import Finding, Rule
 from services.conversation.state import NEW, Conversation, evolve
@@ -38,25 +38,31 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What is left to look at when all commits were checked.
 
-    ``broken`` are subjects whose chain does not hold, ``forgotten`` those of which too much was in
+    ``sealed`` counts commits whose content could not be looked into. ``broken``
+    are subjects whose chain does not hold, ``forgotten`` those of which too much was in
     the way to remember: their outlines are to be checked again, each alone.
     """
 
     commits: int
+    sealed: int
     running: tuple[Begun, ...]
     broken: tuple[str, ...]
     forgotten: tuple[str, ...]
 
 
 class _Thread:
-    """A conversation as far as it was checked; without a state its outlines are not."""
+    """A conversation as far as it was checked; without a state its outlines are not.
 
-    __slots__ = ("broken", "digest", "running", "sequence", "state", "turns_known")
+    ``sealed``: nobody could look into the commit that was checked last.
+    """
+
+    __slots__ = ("broken", "digest", "running", "sealed", "sequence", "state", "turns_known")
 
     def __init__(self) -> None:
         self.digest: str | None = None
         self.sequence = 0
         self.broken = False
+        self.sealed = False
         self.turns_known = True
         self.state: Conversation | None = NEW
         self.running: dict[str, Begun] = {}
@@ -77,6 +83,7 @@ class Checker:
         self._rows_max = rows_max
         self._rows = 0
         self._commits = 0
+        self._sealed = 0
 
     def check(self, logged: Logged) -> list[Finding]:
         """What is wrong with a commit, as far as what came before can tell."""
@@ -94,6 +101,7 @@ class Checker:
         except _NO_EVENT as error:
             says = f"an event is not as it should be: {error}"
             thread.turns_known, found = False, [(Rule.UNREADABLE, says)]
+        self._sealed += thread.sealed
         if thread.broken or not thread.turns_known:
             thread.state, thread.running = None, {}
         self._rows += thread.rows - rows
@@ -107,6 +115,7 @@ class Checker:
         """What is left to look at."""
         return Seen(
             commits=self._commits,
+            sealed=self._sealed,
             running=tuple(
                 begun for thread in self._threads.values() for begun in thread.running.values()
             ),
@@ -138,16 +147,23 @@ def _check(thread: _Thread, logged: Logged) -> list[tuple[Rule, str]]:
     if commit.prev != thread.digest or previous_of(logged) != thread.sequence:
         thread.broken = True
         return []
-    thread.digest, thread.sequence = envelope.digest(logged.payload), logged.sequence
+    thread.digest, thread.sequence, thread.sealed = logged.digest, logged.sequence, False
     found: list[tuple[Rule, str]] = []
     if subjects.conversation(commit.project, commit.conversation_id) != logged.subject:
         found.append((Rule.MISPLACED, f"it says that it is of {commit.conversation_id}"))
     types = ",".join(event.type for event in commit.events)
     if logged.headers.get(envelope.EVENTS_HEADER) != types:
         found.append((Rule.OUTLINE, f"its header names other events than it has: {types}"))
+    if logged.altered:
+        thread.turns_known = False
+        return [*found, (Rule.ALTERED, "its content is not what was sealed")]
     state = thread.state
     for stored in commit.events:
-        event = envelope.unpack(stored)
+        try:
+            event = envelope.unpack(stored)
+        except EventSealed:
+            thread.sealed, thread.turns_known, state = True, False, None
+            continue
         if thread.turns_known:
             found += _turn(thread, event, commit, logged)
         if state is not None:

@@ -111,12 +111,12 @@ def _hashed(line: msgspec.Struct, whole: "hashlib._Hash") -> bytes:
 def _chained(found: Iterable[Stored], head: str | None) -> Iterable[Line]:
     for stored in found:
         try:
-            prev, payload = envelope.decode(stored.payload).prev, stored.payload.decode()
+            prev, payload = envelope.decode(stored.original).prev, stored.original.decode()
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise ChainBroken(stored.sequence) from None
         if prev != head:
             raise ChainBroken(stored.sequence)
-        head = envelope.digest(stored.payload)
+        head = stored.digest
         yield Line(sequence=stored.sequence, sha256=head, payload=payload)
 
 

@@ -28,6 +28,7 @@ from services.journal import following
 from services.journal.following import Logged
 from services.journal.jetstream import JetStreamJournal
 from services.journal.turn_requests import TurnRequests
+from services.journal.vault import Vault
 
 ALONE_MAX = 20_000
 """Commits of a log that one process checks before others would have begun."""
@@ -39,10 +40,14 @@ Progress = Callable[[int, int], None]
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What was looked at, up to sequence ``through``, and what was found, in the log's order."""
+    """What was looked at, up to sequence ``through``, and what was found, in the log's order.
+
+    ``sealed`` counts the commits whose content could not be looked into.
+    """
 
     through: int
     commits: int
+    sealed: int
     findings: tuple[Finding, ...]
 
     @property
@@ -55,10 +60,20 @@ class Verification:
     """One look at a log."""
 
     def __init__(
-        self, client: Client, *, processes: int, orphan_after_s: float, progress: Progress
+        self,
+        client: Client,
+        vault: Vault | None,
+        *,
+        processes: int,
+        orphan_after_s: float,
+        progress: Progress,
     ) -> None:
-        """A turn that nobody runs is told ``orphan_after_s`` seconds after it was requested."""
+        """A turn that nobody runs is told ``orphan_after_s`` seconds after it was requested.
+
+        What ``vault`` has no key for is checked as far as that goes.
+        """
         self._client = client
+        self._vault = vault
         self._processes = processes
         self._orphan_after_s = orphan_after_s
         self._progress = progress
@@ -77,7 +92,7 @@ class Verification:
                 self._client, wanted, after=0, through=log.last_seq
             ):
                 gaps.note(batch)
-                findings += await checkers.check(batch)
+                findings += await checkers.check(await following.unsealed(batch, self._vault))
                 if batch:
                     self._progress(batch[-1].sequence, log.last_seq)
             late, seen = await checkers.finish()
@@ -97,6 +112,7 @@ class Verification:
         return Report(
             through=log.last_seq,
             commits=sum(each.commits for each in seen),
+            sealed=sum(each.sealed for each in seen),
             findings=tuple(settled(findings, explained)),
         )
 
@@ -131,12 +147,13 @@ class Verification:
 
     async def _alone(self, subject: str, through: int) -> list[Finding]:
         checker, findings = Checker(), list[Finding]()
-        for logged in await self._conversation(subject, through):
+        commits = await self._conversation(subject, through)
+        for logged in await following.unsealed(commits, self._vault):
             findings += checker.check(logged)
         return [finding for finding in findings if finding.rule is Rule.OUTLINE]
 
     async def _orphans(self, running: Iterable[Begun]) -> list[Finding]:
-        histories = Histories(JetStreamJournal(self._client))
+        histories = Histories(JetStreamJournal(self._client, self._vault))
         requests = TurnRequests(self._client)
         since = clock.now() - timedelta(seconds=self._orphan_after_s)
         return [

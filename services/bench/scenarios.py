@@ -18,7 +18,7 @@ from services.bench.report import Figures, Measure, figures
 from services.bench.speaker import Speaker, texts
 from services.bench.system import Servers
 from services.journal.connect import servers
-from services.journal.jetstream import EXPECTED
+from services.journal.expecting import EXPECTED
 from services.journal.publishing import MESSAGE_ID
 
 CLIENTS = (1, 16)

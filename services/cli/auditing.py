@@ -13,14 +13,17 @@ from nats.aio.client import Client
 from schemas.ids import conversation_of
 from schemas.subjects import DEFAULT_PROJECT
 from schemas.upcasters import EventUnknown
+from services import settings
 from services.audit import points
 from services.audit.history import Histories, Moment
 from services.audit.points import Point
 from services.cli import address
 from services.cli.connection import connected
 from services.journal import JournalUnavailable
+from services.journal import vault as vaults
 from services.journal.following import LogMissing
 from services.journal.jetstream import JetStreamJournal
+from services.journal.vault import Vault
 
 T = TypeVar("T")
 
@@ -74,13 +77,26 @@ def on_log(name: str, work: Callable[[Client], Awaitable[T]]) -> T:
         raise LogUnavailable(f"the log cannot be read: {error}") from error
 
 
+async def vault(client: Client, *, demanded: bool = True) -> Vault | None:
+    """The keys of the log; raises `SettingsError` if they are ``demanded``, and not to be had."""
+    given = settings.read(settings.Settings)
+    if not (demanded or given.encrypts):
+        return None
+    return await vaults.opened(client, given)
+
+
+async def journal(client: Client) -> JetStreamJournal:
+    """The log, with its keys."""
+    return JetStreamJournal(client, await vault(client))
+
+
 def moments(
     name: str, project: str, conversation_id: str, *wanted: Point | None
 ) -> list[Moment | None]:
     """A conversation at several points; ends the command if the log knows it at none of them."""
 
     async def work(client: Client) -> list[Moment | None]:
-        histories = Histories(JetStreamJournal(client))
+        histories = Histories(await journal(client))
         return await histories.moments(project, conversation_id, *wanted)
 
     found = on_log(name, work)

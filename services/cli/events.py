@@ -17,7 +17,6 @@ from services.audit.points import Point
 from services.cli import address, auditing, options
 from services.cli.connection import connected
 from services.journal import JournalUnavailable, Stored
-from services.journal.jetstream import JetStreamJournal
 
 
 class NothingFound(click.ClickException):
@@ -78,7 +77,7 @@ def events(
 async def history(nats_url: str, project: str, conversation_id: str) -> list[Stored]:
     """Every commit of a conversation, oldest first."""
     async with connected(nats_url, name="turnlog events") as client:
-        return await JetStreamJournal(client).read(project, conversation_id, after=0)
+        return await (await auditing.journal(client)).read(project, conversation_id, after=0)
 
 
 def told(stored: Stored, types: frozenset[str] = frozenset()) -> list[str]:

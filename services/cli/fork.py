@@ -14,6 +14,7 @@ from services.conversation.budget import Policy
 from services.conversation.refusals import Refused
 from services.journal.conversations import Conversations
 from services.journal.jetstream import JetStreamJournal
+from services.journal.vault import room
 
 
 class NotForked(click.ClickException):
@@ -51,9 +52,10 @@ def fork(conversation: str, *, point: Point | None, project: str, as_json: bool)
     conversation_id = auditing.conversation_id_of(conversation)
 
     async def work(client: Client) -> _Forked:
-        journal = JetStreamJournal(client)
+        vault = await auditing.vault(client)
+        journal = JetStreamJournal(client, vault)
         conversations = Conversations(journal, actor=f"cli-{ids.unique()}", policy=Policy())
-        forks = Forks(Histories(journal), conversations, bytes_max=client.max_payload)
+        forks = Forks(Histories(journal), conversations, bytes_max=room(client, vault))
         forked_id, granted, origin = await forks.fork(project, conversation_id, point)
         return _Forked(
             id=forked_id,

@@ -112,11 +112,12 @@ async def _tail(wanted: list[str], types: frozenset[str], place: Place, *, as_js
         try:
             async with connected(address.nats_url(), name="turnlog tail") as client:
                 await _begin(client, place)
+                vault = await auditing.vault(client)
                 reached, gone = True, False
                 async for batch in following.follow(
                     client, wanted, after=place.after or 0, since=place.since
                 ):
-                    for logged in batch:
+                    for logged in await following.unsealed(batch, vault):
                         _write(logged, types, as_json=as_json)
                     place.after, place.since = batch[-1].sequence, None
         except (

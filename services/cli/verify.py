@@ -103,7 +103,11 @@ def verify(
     async def work(client: Client) -> Report:
         with _progress() as progress:
             look = Verification(
-                client, processes=processes, orphan_after_s=orphan_after_s, progress=progress
+                client,
+                await auditing.vault(client, demanded=False),
+                processes=processes,
+                orphan_after_s=orphan_after_s,
+                progress=progress,
             )
             report = await look.run(wanted)
             differing = [
@@ -148,7 +152,10 @@ def _write(report: Report, *, as_json: bool) -> None:
     wrong = sum(not found.warning for found in report.findings)
     warnings = len(report.findings) - wrong
     said = f"{wrong} findings, {warnings} warnings" if report.findings else "nothing found"
-    click.echo(f"{report.commits} commits up to sequence {report.through}: {said}", err=as_json)
+    dark = f" ({report.sealed} of them sealed, and not looked into)" if report.sealed else ""
+    click.echo(
+        f"{report.commits} commits{dark} up to sequence {report.through}: {said}", err=as_json
+    )
 
 
 @contextmanager

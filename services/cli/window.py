@@ -13,7 +13,7 @@ from schemas.http.errors import ApiError
 from schemas.ids import RESPONSE_PREFIX, conversation_of
 from schemas.subjects import DEFAULT_PROJECT
 from services import settings
-from services.cli import address, options
+from services.cli import address, auditing, options
 from services.cli.connection import connected
 from services.conversation.decide import next_window
 from services.conversation.history import Item
@@ -21,7 +21,6 @@ from services.conversation.parts import PARTS, parts
 from services.conversation.state import Conversation
 from services.journal import JournalUnavailable, Stored
 from services.journal.conversations import Loaded, advanced
-from services.journal.jetstream import JetStreamJournal
 from services.journal.keys import ContentKeys
 from services.model import ModelRefused, rendering
 from services.sealing import Sealer
@@ -115,7 +114,7 @@ async def _read(nats_url: str, project: str, followed: str, *, at: int | None) -
 async def read(client: Client, project: str, followed: str, *, at: int | None = None) -> Window:
     """The window of the turn that follows a conversation or a response; raises `NothingFound`."""
     conversation_id = conversation_of(followed) or followed
-    stored = await JetStreamJournal(client).read(project, conversation_id, after=0)
+    stored = await (await auditing.journal(client)).read(project, conversation_id, after=0)
     loaded = _as_of(stored, at)
     if not loaded.sequence:
         until = f" up to sequence {at}" if stored else ""

@@ -24,6 +24,7 @@ from services.compactor.compact_window import WindowCompactor
 from services.compactor.settings import CompactorSettings
 from services.conversation.refusals import CompactionSuperseded
 from services.journal import JournalUnavailable, connect, streams
+from services.journal import vault as vaults
 from services.journal.conversations import Conversations
 from services.journal.jetstream import JetStreamJournal
 from services.journal.keys import ContentKeys
@@ -109,13 +110,14 @@ async def run(settings: CompactorSettings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     client = await connect.connect(settings.nats_url, name="compactor", tls=settings.tls())
     await streams.declare(client, chosen=settings)
+    vault = await vaults.opened(client, settings)
     sealer = await ContentKeys(client).sealer()
     model = connect_model(settings, sealer)
     tokenizer = Tokenizer()
     tokenizer.warm_up()
     summariser = connect_summariser(settings, model, sealer, tokenizer)
     conversations = Conversations(
-        JetStreamJournal(client),
+        JetStreamJournal(client, vault),
         actor=f"compactor-{ids.unique()}",
         policy=settings.policy,
         rows_max=settings.cache_rows_max,

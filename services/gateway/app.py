@@ -49,10 +49,12 @@ from services.gateway.unanswered import Unanswered
 from services.gateway.waiting import WaitingTurns
 from services.gateway.websocket import WebSocketEndpoint
 from services.journal import JournalUnavailable, connect, streams
+from services.journal import vault as vaults
 from services.journal.conversations import Conversations
 from services.journal.jetstream import JetStreamJournal
 from services.journal.keys import ContentKeys
 from services.journal.turn_requests import TurnRequests
+from services.journal.vault import Vault
 from services.model import Model
 from services.model.connect import model as connect_model
 from services.model.intake import Intake
@@ -86,16 +88,21 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def build(
-    settings: GatewaySettings, client: Client, model: Model, sealer: Sealer, ring: KeyRing
+    settings: GatewaySettings,
+    client: Client,
+    model: Model,
+    sealer: Sealer,
+    ring: KeyRing,
+    vault: Vault | None = None,
 ) -> Gateway:
-    """The gateway on an open connection."""
+    """The gateway on an open connection; ``vault`` has the keys of what is encrypted."""
     policy = settings.policy
     tokenizer = Tokenizer(policy.models)
     tokenizer.warm_up()
     bytes_max = min(settings.body_bytes_max, client.max_payload - _ENVELOPE_BYTES)
     settings = msgspec.structs.replace(settings, body_bytes_max=bytes_max)
     conversations = Conversations(
-        JetStreamJournal(client),
+        JetStreamJournal(client, vault),
         actor=f"gateway-{ids.unique()}",
         policy=policy,
         rows_max=settings.cache_rows_max,
@@ -133,7 +140,7 @@ async def build(
         Route("/v1/responses/compact", reader.bounded(compact.create), methods=["POST"]),
         *_on_a_response(responses, after),
         *_on_conversations(crud, reader, after),
-        *_on_histories(client, conversations, after),
+        *_on_histories(client, vault, conversations, after),
         *_on_views(client, reader),
         Route("/v1/models", models.list, methods=["GET"]),
         # Names of models may hold slashes.
@@ -197,10 +204,10 @@ def _on_conversations(
 
 
 def _on_histories(
-    client: Client, conversations: Conversations, after: AfterSequence
+    client: Client, vault: Vault | None, conversations: Conversations, after: AfterSequence
 ) -> list[Route]:
-    histories = Histories(JetStreamJournal(client))
-    forks = Forks(histories, conversations, bytes_max=client.max_payload)
+    histories = Histories(JetStreamJournal(client, vault))
+    forks = Forks(histories, conversations, bytes_max=vaults.room(client, vault))
     endpoints = HistoryEndpoints(histories, forks)
     audit = AuditEndpoints(client, histories)
     one = "/v1/turnlog/conversations/{conversation_id}"
@@ -236,6 +243,7 @@ async def opened(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     """The application with its connections, for as long as it is needed."""
     client = await connect.connect(settings.nats_url, name="gateway", tls=settings.tls())
     await streams.declare(client, chosen=settings)
+    vault = await vaults.opened(client, settings)
     sealer = await ContentKeys(client).sealer()
     ring = KeyRing(client, demanded=settings.keys_demanded)
     await ring.open()
@@ -246,7 +254,7 @@ async def opened(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         log.warning("auth.disabled", host=settings.host, hint="anyone who reaches it may use it")
     model = connect_model(settings, sealer)
     try:
-        yield await build(settings, client, model, sealer, ring)
+        yield await build(settings, client, model, sealer, ring, vault)
     finally:
         await model.aclose()
         await ring.close()

@@ -9,7 +9,6 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from schemas import envelope
 from schemas.http import checks
 from schemas.http.errors import Invalid
 from schemas.http.history import (
@@ -110,7 +109,7 @@ def _told(stored: Stored) -> CommitStored:
     return CommitStored(
         sequence=stored.sequence,
         previous=stored.previous,
-        digest=envelope.digest(stored.payload),
+        digest=stored.digest,
         commit=msgspec.Raw(stored.payload),
     )
 

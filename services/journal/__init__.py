@@ -5,18 +5,33 @@ from typing import Protocol
 
 import msgspec
 
+from schemas import envelope
+from schemas.envelope import Commit
+
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
     """A commit as the log holds it.
 
     ``previous`` is the sequence of the same conversation's commit before it, 0 for the first;
-    ``message_id`` the id of the command it grants.
+    ``message_id`` the id of the command it grants. ``payload`` is the commit with its content;
+    ``sealed`` is what the log holds, where that is encrypted.
     """
 
     sequence: int
     previous: int
     message_id: str
     payload: bytes
+    sealed: bytes = b""
+
+    @property
+    def original(self) -> bytes:
+        """The bytes the log holds."""
+        return self.sealed or self.payload
+
+    @property
+    def digest(self) -> str:
+        """What the next commit carries as ``prev``."""
+        return envelope.digest(self.original)
 
 
 class Conflict(Exception):
@@ -33,6 +48,12 @@ class JournalUnavailable(Exception):
 
 class Journal(Protocol):
     """Commits of conversations. Acked means stored; every conversation has its own order."""
+
+    async def encoded(self, commit: Commit) -> bytes:
+        """The bytes a commit is appended as.
+
+        Raises `Conflict` if it is decided on what is not so any more, or `JournalUnavailable`.
+        """
 
     async def append(
         self,

@@ -14,7 +14,7 @@ from schemas.claims import Claim
 from schemas.http.errors import KeyReused
 from services import ids
 from services.journal import JournalUnavailable
-from services.journal.jetstream import EXPECTED, WRONG_LAST_SEQUENCE
+from services.journal.expecting import EXPECTED, WRONG_LAST_SEQUENCE
 from services.journal.publishing import MESSAGE_ID, publish
 from services.journal.reading import Reader, sequence_of
 

@@ -191,7 +191,7 @@ class Conversations:
             prev=base.digest,
             events=tuple(envelope.pack(event) for event in events),
         )
-        payload = envelope.encode(commit)
+        payload = await self._journal.encoded(commit)
         state = fold(base.state, ((event, at, UNSTORED) for event in events))
         sequence = await self._journal.append(
             project,
@@ -262,4 +262,4 @@ def advanced(loaded: Loaded, stored: Stored) -> Loaded:
     commit = envelope.decode(stored.payload)
     events = map(envelope.unpack, commit.events)
     state = fold(loaded.state, ((event, commit.at, stored.sequence) for event in events))
-    return Loaded(state=state, sequence=stored.sequence, digest=envelope.digest(stored.payload))
+    return Loaded(state=state, sequence=stored.sequence, digest=stored.digest)

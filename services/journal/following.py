@@ -18,11 +18,13 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from schemas import subjects
+from schemas import envelope, subjects
 from services import clock
+from services.encryption import Altered
 from services.journal import JournalUnavailable
 from services.journal.patience import patiently
 from services.journal.publishing import Failure
+from services.journal.vault import Vault
 
 PULL_COMMITS = 500
 """Commits asked for at a time, twice at once."""
@@ -43,13 +45,24 @@ _COUNT = re.compile("[0-9]+")
 
 
 class Logged(NamedTuple):
-    """A commit as it came; ``at`` is when the log stored it."""
+    """A commit as it came; ``at`` is when the log stored it.
+
+    Where it was unsealed, ``sealed`` is what the log holds. ``altered``: the log holds something
+    else than was sealed.
+    """
 
     sequence: int
     at: datetime
     subject: str
     headers: Mapping[str, str]
     payload: bytes
+    sealed: bytes = b""
+    altered: bool = False
+
+    @property
+    def digest(self) -> str:
+        """What the next commit of the conversation carries as ``prev``."""
+        return envelope.digest(self.sealed or self.payload)
 
 
 class LogMissing(Exception):
@@ -103,6 +116,22 @@ async def state(client: Client) -> LogState:
         last_seq=found.last_seq,
         num_deleted=found.num_deleted,
     )
+
+
+async def unsealed(batch: Sequence[Logged], vault: Vault | None) -> list[Logged]:
+    """Commits with their content, as far as ``vault`` has the keys."""
+    if vault is None:
+        return list(batch)
+    found = []
+    for logged in batch:
+        try:
+            payload = await vault.opened(logged.payload)
+        except Altered:
+            found.append(logged._replace(altered=True))
+            continue
+        sealed = b"" if payload is logged.payload else logged.payload
+        found.append(logged._replace(payload=payload, sealed=sealed))
+    return found
 
 
 async def follow(

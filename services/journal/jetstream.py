@@ -10,25 +10,37 @@ from collections.abc import Mapping
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from schemas import subjects
+from schemas import envelope, subjects
+from schemas.envelope import Commit
 from services.journal import Conflict, JournalUnavailable, Repeated, Stored
+from services.journal.expecting import EXPECTED, WRONG_LAST_SEQUENCE
 from services.journal.publishing import MESSAGE_ID, publish
 from services.journal.reading import Reader, sequence_of
-
-EXPECTED = "Nats-Expected-Last-Subject-Sequence"
-
-WRONG_LAST_SEQUENCE = 10071
-"""JSStreamWrongLastSequenceErrF of nats-server."""
+from services.journal.vault import KeyDestroyed, Vault
 
 
 class JetStreamJournal:
     """Commits on stream CONVERSATIONS; one literal subject per conversation."""
 
-    def __init__(self, client: Client, *, wait_s: float = 5.0) -> None:
-        """``wait_s`` bounds each request, and three times that an append with its repeats."""
+    def __init__(self, client: Client, vault: Vault | None = None, *, wait_s: float = 5.0) -> None:
+        """``vault`` has the keys; without it nothing is encrypted, nor decrypted.
+
+        ``wait_s`` bounds each request, and three times that an append with its repeats.
+        """
         self._client = client
+        self._vault = vault
         self._reader = Reader(client, wait_s=wait_s)
         self._wait_s = wait_s
+
+    async def encoded(self, commit: Commit) -> bytes:
+        """As the protocol says."""
+        if self._vault is None:
+            return envelope.encode(commit)
+        try:
+            return await self._vault.encoded(commit)
+        except KeyDestroyed as error:
+            # Whoever erased it has said so in the log first.
+            raise Conflict from error
 
     async def append(
         self,
@@ -48,7 +60,7 @@ class JetStreamJournal:
             return ack.seq
         if ack.error is None or ack.error.err_code == WRONG_LAST_SEQUENCE:
             newest = await self.last(project, conversation_id)
-            if newest and (newest.message_id, newest.payload) == (message_id, payload):
+            if newest and (newest.message_id, newest.original) == (message_id, payload):
                 return newest.sequence
             raise Repeated if ack.duplicate else Conflict
         raise JournalUnavailable(f"append refused: {ack.error.err_code} {ack.error.description}")
@@ -57,13 +69,13 @@ class JetStreamJournal:
         """As the protocol says."""
         subject = subjects.conversation(project, conversation_id)
         message = await self._reader.last(subjects.CONVERSATIONS, subject)
-        return None if message is None else _stored(message)
+        return None if message is None else await self._stored(message)
 
     async def read(self, project: str, conversation_id: str, *, after: int) -> list[Stored]:
         """As the protocol says."""
         subject = subjects.conversation(project, conversation_id)
         messages = await self._reader.read(subjects.CONVERSATIONS, subject, after=after)
-        return [_stored(message) for message in messages]
+        return [await self._stored(message) for message in messages]
 
     async def read_slice(
         self, project: str, conversation_id: str, *, after: int, bytes_max: int
@@ -73,14 +85,16 @@ class JetStreamJournal:
         messages = await self._reader.read_slice(
             subjects.CONVERSATIONS, subject, after=after, bytes_max=bytes_max
         )
-        return [_stored(message) for message in messages]
+        return [await self._stored(message) for message in messages]
 
-
-def _stored(message: Msg) -> Stored:
-    headers = message.headers or {}
-    return Stored(
-        sequence=sequence_of(message),
-        previous=int(headers.get(EXPECTED, "0")),
-        message_id=headers.get(MESSAGE_ID, ""),
-        payload=message.data,
-    )
+    async def _stored(self, message: Msg) -> Stored:
+        headers, payload = message.headers or {}, message.data
+        if self._vault is not None:
+            payload = await self._vault.opened(payload)
+        return Stored(
+            sequence=sequence_of(message),
+            previous=int(headers.get(EXPECTED, "0")),
+            message_id=headers.get(MESSAGE_ID, ""),
+            payload=payload,
+            sealed=b"" if payload is message.data else message.data,
+        )

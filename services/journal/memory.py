@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from schemas import envelope
+from schemas.envelope import Commit
 from services.journal import Conflict, Repeated, Stored
 
 
@@ -12,6 +14,10 @@ class MemoryJournal:
         self._commits: dict[tuple[str, str], list[Stored]] = {}
         self._sequence = 0
         self.headers: dict[int, Mapping[str, str]] = {}
+
+    async def encoded(self, commit: Commit) -> bytes:
+        """As the protocol says."""
+        return envelope.encode(commit)
 
     async def append(
         self,

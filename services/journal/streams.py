@@ -74,7 +74,8 @@ async def declare(
     replicas = 1 if chosen is None else chosen.replicas
     limits = msgspec.structs.replace(retention or Retention(), replicas=replicas, **changed)
     js = client.jetstream()
-    for config in _streams(limits):
+    encrypted = chosen is not None and chosen.encrypts
+    for config in (*_streams(limits), *((_encryption_keys(limits),) if encrypted else ())):
         await _patiently(partial(_declare_stream, js, config, frozenset(changed)), wait_s)
     raised = "turns_waiting_max" in changed
     for stream, consumer in _consumers(limits):
@@ -220,6 +221,18 @@ def _streams(limits: Retention) -> tuple[api.StreamConfig, ...]:
             retention=api.RetentionPolicy.LIMITS,
             num_replicas=limits.replicas,
         ),
+    )
+
+
+def _encryption_keys(limits: Retention) -> api.StreamConfig:
+    return api.StreamConfig(
+        name=subjects.ENCRYPTION_KEYS,
+        subjects=[subjects.ALL_PROJECT_KEYS, subjects.ALL_CONVERSATION_KEYS],
+        storage=api.StorageType.FILE,
+        retention=api.RetentionPolicy.LIMITS,
+        # No key takes the place of another by itself: only what is deleted is overwritten on disk.
+        allow_direct=True,
+        num_replicas=limits.replicas,
     )
 
 

@@ -36,7 +36,7 @@ class Generation:
         self.client = LogClient()
         """Its connection, once it is started."""
         if isinstance(views, Database):
-            park = Parking(self.client).park if parking else None
+            park = Parking(self.client, None).park if parking else None
             self.projection = Projection(self.client, views, settings, park=park)
 
     @property

@@ -12,6 +12,7 @@ import structlog
 
 from schemas.queries import Rebuild, Rebuilding
 from services import clock
+from services.journal import vault as vaults
 from services.projector.database import Database, Frozen, ViewsDiffer, ViewsUnusable
 from services.projector.files import CURRENT, PREVIOUS, Files, refuse_if_in_use, remove
 from services.projector.generation import Generation
@@ -170,7 +171,8 @@ class Generations:
         views = self.current.views
         if not isinstance(views, Database) or not views.parked:
             return False
-        return await Parking(self.current.client).readable(views.parked)
+        vault = await vaults.opened(self.current.client, self._settings)
+        return await Parking(self.current.client, vault).readable(views.parked)
 
     def _watch(self, generation: Generation) -> None:
         """Fail when it does."""

@@ -7,8 +7,10 @@ from nats.aio.client import Client
 from nats.js.api import RawStreamMsg
 
 from schemas import subjects
+from services.encryption import Altered
 from services.journal import JournalUnavailable
 from services.journal.parked import Parked
+from services.journal.vault import Vault
 from services.projector.database import CommitUnreadable, ParkedCommit
 from services.projector.facts import Message
 from services.projector.prepare import prepare
@@ -24,9 +26,10 @@ _UNAVAILABLE = (nats.errors.Error, JournalUnavailable, TimeoutError, ConnectionE
 class Parking:
     """The way to PARKED for the projection of one log."""
 
-    def __init__(self, client: Client) -> None:
-        """``client`` may be shared."""
+    def __init__(self, client: Client, vault: Vault | None) -> None:
+        """``client`` may be shared; ``vault`` is for what is to be readable."""
         self._client = client
+        self._vault = vault
 
     async def park(self, unreadable: CommitUnreadable) -> ParkedCommit:
         """Park a commit of the log, however long that takes, and say of which conversation it is.
@@ -46,7 +49,13 @@ class Parking:
             found = await self._stored(commit.sequence)
             if found is None:
                 continue
-            message = Message(commit.sequence, _block(found), found.data or b"")
+            payload = found.data or b""
+            try:
+                if self._vault is not None:
+                    payload = await self._vault.opened(payload)
+            except Altered:
+                return False
+            message = Message(commit.sequence, _block(found), payload)
             if prepare([message], after=commit.sequence - 1, running={}).error is not None:
                 return False
         return True

@@ -10,14 +10,19 @@ from typing import TypeVar
 import structlog
 
 from services import clock
+from services.journal import JournalUnavailable
+from services.journal import vault as vaults
+from services.journal.vault import Vault
 from services.projector.database import (
     CommitUnreadable,
     Database,
     ParkedCommit,
     ViewsUnavailable,
 )
+from services.projector.facts import Message
 from services.projector.follow import Follower, LogReplaced
 from services.projector.log_client import LogClient
+from services.projector.opening import Opener
 from services.projector.prepare import Prepared, prepare
 from services.projector.settings import ProjectorSettings
 
@@ -61,12 +66,21 @@ class Projection:
         self._follower: Follower | None = None
         self._moved: set[asyncio.Event] = set()
         self._asked = asyncio.Event()
+        self.vault: Vault | None = None
+        """The keys of what is encrypted, once this runs."""
+        self._opener: Opener | None = None
         self._preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
 
     async def run(self) -> None:
-        """Follow the log until cancelled, or `retire`."""
+        """Follow the log until cancelled, or `retire`.
+
+        Raises `SettingsError` if it is encrypted, and the master key was not given.
+        """
         try:
+            self.vault = await vaults.opened(self._client, self._settings)
+            if self.vault is not None:
+                self._opener = Opener(self.vault, self._preparer)
             while not self.stopped:
                 await self._follow()
             await asyncio.Event().wait()
@@ -157,12 +171,21 @@ class Projection:
         while True:
             messages = await follower.batch()
             passed = follower.passed
+            if self._opener is not None:
+                messages = await self._opened(self._opener, messages)
             work = functools.partial(prepare, messages, after=sequence, running=running)
             batch = await self._on(self._preparer, work)
             sequence, running = passed, batch.running
             await batches.put((batch, passed))
             if follower.caught_up:
                 await self._pause()
+
+    async def _opened(self, opener: Opener, messages: list[Message]) -> list[Message]:
+        while True:
+            try:
+                return await opener.opened(messages)
+            except JournalUnavailable as error:
+                log.warning("projection.delayed", error=str(error))
 
     async def _pause(self) -> None:
         """Let commits gather, until somebody asks for what is not in the views yet.

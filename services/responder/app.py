@@ -18,10 +18,12 @@ from schemas import queries, subjects
 from services import faults, ids, telemetry
 from services.compaction.connect import summariser as connect_summariser
 from services.journal import connect, streams
+from services.journal import vault as vaults
 from services.journal.conversations import Conversations
 from services.journal.deltas import Deltas
 from services.journal.jetstream import JetStreamJournal
 from services.journal.keys import ContentKeys
+from services.journal.vault import Vault
 from services.model import Model
 from services.model.connect import model as connect_model
 from services.model.intake import Intake
@@ -52,7 +54,7 @@ async def _as_it_is(message: NatsMessage) -> NatsMessage:
 
 
 def _responder(
-    settings: ResponderSettings, client: Client, model: Model, sealer: Sealer
+    settings: ResponderSettings, client: Client, model: Model, sealer: Sealer, vault: Vault | None
 ) -> Responder:
     """The parts of it, put together."""
     policy = settings.policy
@@ -68,7 +70,7 @@ def _responder(
     asker = ModelAsker(model, summariser, policy, tokenizer)
     name = f"responder-{ids.unique()}"
     conversations = Conversations(
-        JetStreamJournal(client),
+        JetStreamJournal(client, vault),
         actor=name,
         policy=policy,
         rows_max=settings.cache_rows_max,
@@ -89,7 +91,7 @@ def _responder(
         intake,
         admission,
         at_work,
-        told_bytes_max=client.max_payload - _ENVELOPE_BYTES,
+        told_bytes_max=vaults.room(client, vault) - _ENVELOPE_BYTES,
     )
     door = Door(client, conversations)
     return Responder(client, answerer, at_work, responders, door, settings)
@@ -128,9 +130,10 @@ async def build(settings: ResponderSettings) -> FastStream:
     client = broker.connection
     declare = partial(streams.declare, client, chosen=settings)
     await declare()
+    vault = await vaults.opened(client, settings)
     sealer = await ContentKeys(client).sealer()
     model = connect_model(settings, sealer)
-    responder = _responder(settings, client, model, sealer)
+    responder = _responder(settings, client, model, sealer, vault)
     queue = broker.subscriber(
         subjects.ALL_TURN_REQUESTS,
         stream=JStream(subjects.TURN_REQUESTS, declare=False),

@@ -61,6 +61,9 @@ class Faulty:
         self.appends = 0
         self.reads = []
 
+    async def encoded(self, commit):
+        return await self._journal.encoded(commit)
+
     async def append(self, *args: object, **named: object):
         self.appends += 1
         match self.faults.pop(0) if self.faults else "":
@@ -250,6 +253,9 @@ class Yielding:
     async def _pause(self):
         for _ in range(next(self._pauses)):
             await asyncio.sleep(0)
+
+    async def encoded(self, commit):
+        return await self._journal.encoded(commit)
 
     async def append(self, *args: object, **named: object):
         await self._pause()
