@@ -16,6 +16,7 @@ from schemas import asyncapi, openapi, subjects
 from schemas.channel import Message
 from schemas.channels import CHANNELS
 from schemas.queries import OPENED, Digest, Export, Listing, Rebuild, Sql
+from services.encryption import Key
 from services.journal.pieces import pieces
 from services.simulator.directives import HOSTED
 from tests.whole.asking import last, request
@@ -146,6 +147,10 @@ def test_everything_that_is_said_is_as_described(shared: Running):
         await client.publish(subjects.waited_for(PROJECT, "resp_gone"))
         # Said by responders that stop, which none does here.
         await client.publish(subjects.left(PROJECT, "conv_gone"))
+        # Stored by logs that are encrypted, which this one is not.
+        wrapped = wrapped_keys.encode(Key.fresh().wrap(Key.fresh(), "nobody"))
+        await client.publish(subjects.project_key(PROJECT), wrapped)
+        await client.publish(subjects.conversation_key(PROJECT, "conv_gone"), wrapped)
         for question, asked, row in (
             (subjects.ask("sql"), Sql(statement="SELECT 1"), CHANNELS["ask_sql"].reply),
             (
