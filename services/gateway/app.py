@@ -108,11 +108,7 @@ async def build(
         rows_max=settings.cache_rows_max,
     )
     intake = Intake(tokenizer, sealer)
-    reader = BodyReader(
-        bytes_max=bytes_max,
-        held_bytes_max=settings.bodies_bytes_max,
-        wait_s=settings.client_wait_s,
-    )
+    reader = _reader(settings)
     repeats = Repeats(client)
     crud = ConversationEndpoints(
         conversations,
@@ -150,6 +146,14 @@ async def build(
         Route("/docs/asyncapi", documents.retrieve_asyncapi, methods=["GET"]),
     ]
     return _gateway(routes, turns, sockets, ring)
+
+
+def _reader(settings: GatewaySettings) -> BodyReader:
+    return BodyReader(
+        bytes_max=settings.body_bytes_max,
+        held_bytes_max=settings.bodies_bytes_max,
+        wait_s=settings.client_wait_s,
+    )
 
 
 def _gateway(

@@ -12,7 +12,7 @@ from openai import BadRequestError, OpenAI
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from schemas import asyncapi, openapi, subjects
+from schemas import asyncapi, openapi, subjects, wrapped_keys
 from schemas.channel import Message
 from schemas.channels import CHANNELS
 from schemas.queries import OPENED, Digest, Export, Listing, Rebuild, Sql
