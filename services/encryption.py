@@ -11,6 +11,9 @@ the commit before it, the types beside it and its place among them. So no cipher
 other place than the one it was made for. The chain of digests is over the stored bytes, hence over
 ciphertext, and needs no key.
 
+Messages that are kept beside the log (turn requests, what turns say) are sealed as a whole, for the
+subject they are on.
+
 Nonces are random, 96 bits: one key seals no more than the messages of one conversation, far below
 the 2^32 up to which that is safe.
 """
@@ -32,9 +35,11 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 TAG_BYTES = 16
 _ID_BYTES = 8
-_COMMIT, _WRAPPED = "turnlog commit 1", "turnlog key 1"
+_COMMIT, _WRAPPED, _MESSAGE = "turnlog commit 1", "turnlog key 1", "turnlog message 1"
 """What something sealed is, and the version of its form: authenticated with it."""
 
+_SEALED = b"\0turnlog1"
+"""What a sealed message begins with; no JSON does, nor any event of a stream."""
 _encode = msgspec.json.Encoder().encode
 _decode_sealed = msgspec.json.Decoder(bytes).decode
 
@@ -139,6 +144,21 @@ def unseal(commit: Commit, key: Key) -> Commit:
         for number, event in enumerate(commit.events)
     )
     return msgspec.structs.replace(commit, key=msgspec.UNSET, events=opened)
+
+
+def seal_message(content: bytes, key: Key, *place: str) -> bytes:
+    """A message that is kept, to be opened at the same ``place`` only."""
+    return _SEALED + key.seal(content, _encode((_MESSAGE, *place)))
+
+
+def unseal_message(payload: bytes, key: Key, *place: str) -> bytes:
+    """What was sealed in a message; raises `Altered`."""
+    return key.open(payload.removeprefix(_SEALED), _encode((_MESSAGE, *place)))
+
+
+def is_sealed_message(payload: bytes) -> bool:
+    """Whether a message is ciphertext."""
+    return payload.startswith(_SEALED)
 
 
 def _content(commit: Commit, number: int, event: StoredEvent, key: Key) -> msgspec.Raw:

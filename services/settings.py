@@ -75,6 +75,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 raise SettingsError(f"{PREFIX}NATS_CERT: {error.strerror or error}") from error
         return context
 
+    def __repr__(self) -> str:
+        """Nothing of what they are: some are keys, and whatever is shown may be logged."""
+        return type(self).__name__
+
     @property
     def encrypts(self) -> bool:
         """Whether there is a master key."""

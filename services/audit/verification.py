@@ -154,7 +154,7 @@ class Verification:
 
     async def _orphans(self, running: Iterable[Begun]) -> list[Finding]:
         histories = Histories(JetStreamJournal(self._client, self._vault))
-        requests = TurnRequests(self._client)
+        requests = TurnRequests(self._client, self._vault)
         since = clock.now() - timedelta(seconds=self._orphan_after_s)
         return [
             Finding(

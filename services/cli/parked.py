@@ -13,11 +13,13 @@ from nats.aio.client import Client
 from schemas import subjects, turn_requests
 from schemas.turn_requests import TurnRequest
 from services import ids
-from services.cli import address, options
+from services.cli import address, auditing, options
 from services.cli.connection import connected
 from services.journal import JournalUnavailable
 from services.journal.parked import Parked, ParkedMessage
 from services.journal.publishing import MESSAGE_ID
+from services.journal.turn_requests import TurnRequests, decoded
+from services.journal.vault import KeyDestroyed, Vault
 
 T = TypeVar("T")
 
@@ -62,7 +64,8 @@ def list_parked() -> None:
     """Print a line for each: sequence, since when, stream, reason, subject, response id."""
 
     async def work(client: Client) -> list[ParkedMessage]:
-        return [each async for each in Parked(client).all()]
+        vault = await auditing.vault(client)
+        return [await _opened(client, vault, each) async for each in Parked(client).all()]
 
     for each in _on_log(work):
         at = each.at.strftime("%Y-%m-%d %H:%M:%S")
@@ -79,8 +82,8 @@ def list_parked() -> None:
 @options.running_nats_url
 @options.data_dir
 def show(sequence: int) -> None:
-    """Print the message parked at SEQUENCE as it was sent."""
-    click.echo(_on_log(partial(_get, sequence=sequence)).payload)
+    """Print the message parked at SEQUENCE as it was sent, opened if it was encrypted."""
+    click.echo(_on_log(partial(_read, sequence=sequence)).payload)
 
 
 @parked.command()
@@ -126,10 +129,16 @@ def again(message: ParkedMessage) -> tuple[bytes, str | None]:
 
 
 async def _replay(client: Client, sequence: int) -> str:
-    message = await _get(client, sequence)
+    message = await _read(client, sequence)
     if message.stream == subjects.CONVERSATIONS:
         return "is in the log already: `turnlog replay --live` builds the views again"
     payload, response_id = again(message)
+    if response_id is not None:
+        project, conversation_id = subjects.turn_request_parts(message.subject)
+        request = decoded(payload, conversation_id)
+        assert request is not None
+        vault = await auditing.vault(client)
+        payload = await TurnRequests(client, vault).encoded(project, request)
     # Sent twice, if we die before it is removed, it is stored once.
     headers = {MESSAGE_ID: f"replayed-{sequence}-{message.at.isoformat()}"}
     await client.jetstream().publish(message.subject, payload, headers=headers)
@@ -147,6 +156,25 @@ async def _get(client: Client, sequence: int) -> ParkedMessage:
     if found is None:
         raise NothingParked(sequence)
     return found
+
+
+async def _read(client: Client, sequence: int) -> ParkedMessage:
+    return await _opened(client, await auditing.vault(client), await _get(client, sequence))
+
+
+async def _opened(client: Client, vault: Vault | None, message: ParkedMessage) -> ParkedMessage:
+    """A message with its content; as it is kept, if its conversation was erased."""
+    if vault is None:
+        return message
+    if message.stream == subjects.CONVERSATIONS:
+        payload = await vault.opened(message.payload)
+    else:
+        place = subjects.turn_request_parts(message.subject)
+        try:
+            payload = await TurnRequests(client, vault).opened(*place, message.payload)
+        except KeyDestroyed:
+            return message
+    return msgspec.structs.replace(message, payload=payload)
 
 
 def _request(message: ParkedMessage) -> TurnRequest | None:

@@ -19,6 +19,7 @@ from services.cli.probe import wait_for_answer
 from services.cli.supervisor import Program, Supervisor, supervise
 from services.gateway.settings import HostExposed, is_loopback
 from services.journal import JournalUnavailable, connect, streams
+from services.journal import vault as vaults
 from services.journal.api_keys import ApiKeys
 from services.journal.connect import without_credentials
 
@@ -237,6 +238,8 @@ async def _declare_streams(nats_url: str, wanted: UpSettings) -> bool:
             chosen=wanted,
             wait_s=streams.DECLARE_S_MAX if wanted.replicas > 1 else LOG_WAIT_S,
         )
+        # Once for all processes: none of them goes on without the keys of what is encrypted.
+        await vaults.opened(client, wanted)
         return bool(await ApiKeys(client, wait_s=LOG_WAIT_S).all())
     except (OSError, TimeoutError, nats.errors.Error, JournalUnavailable) as error:
         reason = faults[-1] if faults else str(error) or repr(error)

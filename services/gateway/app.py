@@ -109,7 +109,7 @@ async def build(
     )
     intake = Intake(tokenizer, sealer)
     reader = _reader(settings)
-    repeats = Repeats(client)
+    repeats = Repeats(client, vault)
     crud = ConversationEndpoints(
         conversations,
         intake,
@@ -120,10 +120,10 @@ async def build(
     count_tokens = InputTokensEndpoint(
         conversations, intake, tokenizer, reader=reader, strict=settings.strict
     ).count
-    turns = Turns(client, conversations, settings)
+    turns = Turns(client, vault, conversations, settings)
     models = ModelEndpoints(model)
-    repeated = RepeatedTurns(client, conversations, turns, repeats)
-    waiting = WaitingTurns(TurnRequests(client))
+    repeated = RepeatedTurns(client, vault, conversations, turns, repeats)
+    waiting = WaitingTurns(TurnRequests(client, vault))
     responses = ResponseEndpoints(conversations, turns, reader, repeated, waiting, settings)
     sockets = WebSocketEndpoint(turns, reader, settings)
     compact = CompactEndpoint(client, settings, reader)

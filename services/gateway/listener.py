@@ -19,9 +19,18 @@ from schemas.http.errors import Overloaded
 from services import clock
 from services.conversation.history import Turn
 from services.conversation.retelling import retold, terminal
+from services.encryption import Key
 from services.journal import JournalUnavailable
 from services.journal.conversations import Conversations
-from services.journal.deltas import Deltas, Fence, ending, first, is_refusal, joined
+from services.journal.deltas import (
+    Deltas,
+    Fence,
+    ending,
+    first,
+    is_refusal,
+    joined,
+    open_delta,
+)
 
 SLICE_BYTES = 256 * 1024
 """Bytes of what is kept of a turn that are read at once."""
@@ -106,10 +115,11 @@ class Listener:
         bytes_max: int,
         runs: Callable[[], Awaitable[bool]] | None = None,
         ended: Ended | None = None,
+        key: Key | None = None,
     ) -> None:
         """``kept`` is there for turns that are stored; for others, ``runs`` says if they go on.
 
-        ``bytes_max`` bounds what waits for a slow client.
+        ``bytes_max`` bounds what waits for a slow client. ``key`` opens what is encrypted.
         """
         self._project = project
         self._response_id = response_id
@@ -117,6 +127,7 @@ class Listener:
         self._runs = runs
         self._ended = ended
         self._bytes_max = bytes_max
+        self._key = key
         self._heard: list[Msg] = []
         self._heard_bytes = 0
         self._something = asyncio.Event()
@@ -139,6 +150,8 @@ class Listener:
 
     async def hear(self, message: Msg) -> None:
         """Take a message of the turn's subject."""
+        if self._key is not None:
+            open_delta(message, self._key, self._project, self._response_id)
         if (message.headers or {}).get(deltas.KIND_HEADER) == deltas.CONTEXT:
             self.context = message.data
             return

@@ -16,6 +16,7 @@ from services.gateway.turns import Turns
 from services.journal.claimed_turns import ClaimedTurns
 from services.journal.conversations import Conversations
 from services.journal.turn_requests import TurnRequests
+from services.journal.vault import Vault
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,14 +34,19 @@ class RepeatedTurns:
     """Finds the first of equal requests, whichever gateway had it."""
 
     def __init__(
-        self, client: Client, conversations: Conversations, turns: Turns, repeats: Repeats
+        self,
+        client: Client,
+        vault: Vault | None,
+        conversations: Conversations,
+        turns: Turns,
+        repeats: Repeats,
     ) -> None:
         """``repeats`` are the marks of requests without a key."""
         self._conversations = conversations
         self._turns = turns
         self._repeats = repeats
-        self._claimed = ClaimedTurns(client, conversations)
-        self._queue = TurnRequests(client)
+        self._claimed = ClaimedTurns(client, conversations, vault)
+        self._queue = TurnRequests(client, vault)
 
     async def claimed(self, project: str, key: str, asked: TurnRequest) -> Found:
         """What an idempotency key stands for; ``asked``, if that is the first with it.

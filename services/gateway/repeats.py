@@ -25,11 +25,14 @@ from services.journal import JournalUnavailable
 from services.journal.claims import Claims
 from services.journal.publishing import MESSAGE_ID, publish
 from services.journal.reading import Reader
+from services.journal.vault import Vault
 
 log = structlog.get_logger()
 
 STORE_S_MAX = 600.0
 """Seconds for which a mark is tried to be stored: as long as the SDK waits for an answer."""
+DIGEST_DIGITS = 32
+"""Hex digits by which a request is told from others."""
 COUNT_HEADER = "X-Stainless-Retry-Count"
 _REPEATED = re.compile("[1-9][0-9]{0,2}")
 """Counts of a request that is not the first; whatever else stands there is no client's count."""
@@ -38,10 +41,11 @@ _REPEATED = re.compile("[1-9][0-9]{0,2}")
 class Repeats:
     """Marks and claims of the requests of all gateways."""
 
-    def __init__(self, client: Client, *, wait_s: float = 5.0) -> None:
-        """``wait_s`` bounds the search for a mark."""
+    def __init__(self, client: Client, vault: Vault | None = None, *, wait_s: float = 5.0) -> None:
+        """``vault`` lets nobody guess requests; ``wait_s`` bounds the search for a mark."""
         self._client = client
-        self._claims = Claims(client, wait_s=wait_s)
+        self._vault = vault
+        self._claims = Claims(client, vault, wait_s=wait_s)
         self._reader = Reader(client, wait_s=wait_s)
         self._leaving: dict[str, Mark] = {}
         self._storing: set[asyncio.Task[None]] = set()
@@ -72,7 +76,7 @@ class Repeats:
         count = request.headers.get(COUNT_HEADER)
         if count is None:
             return fresh, False
-        subject = subjects.repeat(project, _digest(request, payload))
+        subject = await self._subject(request, project, payload)
         if _REPEATED.fullmatch(count):
             mark = self._leaving.get(subject) or await self._found(subject)
             if mark is not None:
@@ -82,7 +86,14 @@ class Repeats:
 
     async def renew(self, request: Request, project: str, payload: bytes, fresh: Mark) -> None:
         """Let ``fresh`` be the mark of a request: what it came to before is not what is wanted."""
-        await self._leave(subjects.repeat(project, _digest(request, payload)), fresh)
+        await self._leave(await self._subject(request, project, payload), fresh)
+
+    async def _subject(self, request: Request, project: str, payload: bytes) -> str:
+        """Where the mark of a request is."""
+        digest = _digest(request, payload)
+        if self._vault is not None:
+            digest = await self._vault.digest(project, digest.encode())
+        return subjects.repeat(project, digest[:DIGEST_DIGITS])
 
     async def _found(self, subject: str) -> Mark | None:
         found = await self._reader.last(subjects.REPEATS, subject)
@@ -116,4 +127,4 @@ def _digest(request: Request, payload: bytes) -> str:
     told = hashlib.sha256(payload)
     for part in (request.method, request.url.path, request.headers.get("Authorization", "")):
         told.update(b"\0" + part.encode())
-    return told.hexdigest()[:32]
+    return told.hexdigest()

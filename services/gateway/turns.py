@@ -13,12 +13,15 @@ from schemas import subjects, turn_requests
 from schemas.http.errors import TooLarge, TooMany
 from schemas.turn_requests import TurnRequest
 from services import faults
+from services.conversation.refusals import ConversationUnknown
 from services.gateway.listener import Ended, Kept, Listener
 from services.gateway.settings import GatewaySettings
 from services.journal import JournalUnavailable
 from services.journal.conversations import Conversations
 from services.journal.deltas import Deltas
 from services.journal.publishing import MESSAGE_ID, NOT_STORED, publish
+from services.journal.turn_requests import TurnRequests
+from services.journal.vault import KeyDestroyed, Vault
 
 RUNNING_WAIT_S = 1.0
 """Seconds in which a responder says that it runs a turn that has fallen silent."""
@@ -34,14 +37,19 @@ class Turns:
     def __init__(
         self,
         client: Client,
+        vault: Vault | None,
         conversations: Conversations,
         settings: GatewaySettings,
         *,
         wait_s: float = 5.0,
     ) -> None:
-        """``wait_s`` bounds each wait of the log, thrice that the storing of a turn request."""
+        """``wait_s`` bounds each wait of the log, thrice that the storing of a turn request.
+
+        ``vault`` has the keys of what is encrypted.
+        """
         self._client = client
-        self._kept = Kept(Deltas(client), conversations)
+        self._requests = TurnRequests(client, vault)
+        self._kept = Kept(Deltas(client, vault), conversations)
         self._in_flight_max = settings.turns_in_flight_max
         self._unread_bytes_max = settings.unread_bytes_max
         self._wait_s = wait_s
@@ -64,6 +72,7 @@ class Turns:
         When this returns the request is stored, and will be answered whatever dies; one that is
         not ``stored`` lives in memory alone. Raises `TooMany` before anything is stored.
         """
+        payload = await self._encoded(project, request) if stored else b""
         named = subjects.delta if stored else subjects.delta_unstored
         subject = named(project, request.response_id)
         listener = Listener(
@@ -73,11 +82,12 @@ class Turns:
             number=0,
             bytes_max=self._unread_bytes_max,
             runs=None if stored else partial(self._runs, project, request.response_id),
+            key=await self._kept.deltas.key(project, request.response_id) if stored else None,
         )
         with self._flight(project):
             async with self._listening(listener, subject):
                 if stored:
-                    if await self._store(project, request):
+                    if await self._store(project, request, payload):
                         # It may have been answered before we listened.
                         listener.catch_up()
                 else:
@@ -98,6 +108,7 @@ class Turns:
             number=number,
             bytes_max=self._unread_bytes_max,
             ended=ended,
+            key=await self._kept.deltas.key(project, response_id),
         )
         async with self._listening(listener, subjects.delta(project, response_id)):
             listener.catch_up()
@@ -180,12 +191,18 @@ class Turns:
                 code="request_too_large",
             ) from error
 
-    async def _store(self, project: str, request: TurnRequest) -> bool:
+    async def _encoded(self, project: str, request: TurnRequest) -> bytes:
+        try:
+            return await self._requests.encoded(project, request)
+        except KeyDestroyed:
+            raise ConversationUnknown(request.conversation_id) from None
+
+    async def _store(self, project: str, request: TurnRequest, payload: bytes) -> bool:
         """Put a request on the queue; whether it was there already."""
         stored = await publish(
             self._client,
             subjects.turn_request(project, request.conversation_id),
-            turn_requests.encode(request),
+            payload,
             {MESSAGE_ID: request.response_id},
             wait_s=3 * self._wait_s,
         )

@@ -11,6 +11,7 @@ from services.journal.claims import Claims
 from services.journal.conversations import Conversations
 from services.journal.deltas import Deltas
 from services.journal.turn_requests import TurnRequests
+from services.journal.vault import Vault
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,13 +35,21 @@ class ClaimedTurns:
     """Finds what a request for a turn came to that was sent before."""
 
     def __init__(
-        self, client: Client, conversations: Conversations, *, wait_s: float = 5.0
+        self,
+        client: Client,
+        conversations: Conversations,
+        vault: Vault | None = None,
+        *,
+        wait_s: float = 5.0,
     ) -> None:
-        """``wait_s`` bounds the wait for each answer of the log."""
-        self._queue = TurnRequests(client, wait_s=wait_s)
+        """``vault`` has the keys of what is encrypted.
+
+        ``wait_s`` bounds the wait for each answer of the log.
+        """
+        self._queue = TurnRequests(client, vault, wait_s=wait_s)
         self._conversations = conversations
-        self._claims = Claims(client, wait_s=wait_s)
-        self._deltas = Deltas(client, wait_s=wait_s)
+        self._claims = Claims(client, vault, wait_s=wait_s)
+        self._deltas = Deltas(client, vault, wait_s=wait_s)
 
     async def claim(self, project: str, key: str, request: TurnRequest) -> Claimed:
         """Have a key stand for a request, unless it stands for an equal one already.

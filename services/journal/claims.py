@@ -17,6 +17,7 @@ from services.journal import JournalUnavailable
 from services.journal.expecting import EXPECTED, WRONG_LAST_SEQUENCE
 from services.journal.publishing import MESSAGE_ID, publish
 from services.journal.reading import Reader, sequence_of
+from services.journal.vault import Vault
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,9 +30,13 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 class Claims:
     """Who has a key: messages of the stream CLAIMS."""
 
-    def __init__(self, client: Client, *, wait_s: float = 5.0) -> None:
-        """``wait_s`` bounds each request, and three times that a claim with its repeats."""
+    def __init__(self, client: Client, vault: Vault | None = None, *, wait_s: float = 5.0) -> None:
+        """``vault`` lets nobody guess a request by its fingerprint.
+
+        ``wait_s`` bounds each request, and three times that a claim with its repeats.
+        """
         self._client = client
+        self._vault = vault
         self._reader = Reader(client, wait_s=wait_s)
         self._wait_s = wait_s
 
@@ -41,7 +46,10 @@ class Claims:
         Raises `KeyReused` if it stands for another request, or `JournalUnavailable`.
         """
         subject = subjects.claim(project, hashlib.sha256(key.encode()).hexdigest())
-        expected = instead_of
+        expected, plain = instead_of, wanted.fingerprint
+        if self._vault is not None:
+            fingerprint = await self._vault.digest(project, plain.encode())
+            wanted = msgspec.structs.replace(wanted, fingerprint=fingerprint)
         while True:
             stored = await self._store(subject, wanted, expected)
             if stored is not None:
@@ -52,7 +60,8 @@ class Claims:
                 expected = 0
                 continue
             held = Held(claim=claims.decode(message.data), sequence=sequence_of(message))
-            if held.claim.fingerprint != wanted.fingerprint:
+            # It may be from before anything was encrypted.
+            if held.claim.fingerprint not in {wanted.fingerprint, plain}:
                 raise KeyReused
             return held
 

@@ -1,6 +1,7 @@
 """What running turns have said, as the stream DELTAS keeps it for a while."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 import msgspec
 from nats.aio.client import Client
@@ -8,10 +9,13 @@ from nats.aio.msg import Msg
 
 from schemas import deltas, subjects
 from schemas.http import stream_events
-from services import ids
+from schemas.ids import conversation_of
+from services import encryption, ids
+from services.encryption import Key, is_sealed_message
 from services.journal import JournalUnavailable
 from services.journal.publishing import MESSAGE_ID, publish
 from services.journal.reading import Reader, sequence_of
+from services.journal.vault import KeyDestroyed, Vault
 
 _TELLING = frozenset({deltas.EVENTS, deltas.END})
 """Kinds of messages that hold events."""
@@ -20,9 +24,13 @@ _TELLING = frozenset({deltas.EVENTS, deltas.END})
 class Deltas:
     """Messages of `schemas.deltas`, by the response they are of."""
 
-    def __init__(self, client: Client, *, wait_s: float = 5.0) -> None:
-        """``wait_s`` bounds the wait for each answer of the log."""
+    def __init__(self, client: Client, vault: Vault | None = None, *, wait_s: float = 5.0) -> None:
+        """``vault`` has the keys of what is encrypted.
+
+        ``wait_s`` bounds the wait for each answer of the log.
+        """
         self._client = client
+        self._vault = vault
         self._reader = Reader(client, wait_s=wait_s)
         self._wait_s = wait_s
 
@@ -30,7 +38,8 @@ class Deltas:
         """How many events of a response have been told, as far as is still known."""
         subject = subjects.delta(project, response_id)
         newest = await self._reader.last(subjects.DELTAS, subject)
-        return 0 if newest is None else following(newest)
+        opened = await self._opened(project, response_id, [] if newest is None else [newest])
+        return following(opened[0]) if opened else 0
 
     async def refused(self, project: str, response_id: str) -> bool:
         """Whether a turn was refused, as far as is still known."""
@@ -58,7 +67,8 @@ class Deltas:
     async def read(self, project: str, response_id: str) -> list[Msg]:
         """Everything that is kept, oldest first."""
         subject = subjects.delta(project, response_id)
-        return await self._reader.read(subjects.DELTAS, subject, after=0)
+        found = await self._reader.read(subjects.DELTAS, subject, after=0)
+        return await self._opened(project, response_id, found)
 
     async def _note_attempt(self, project: str, response_id: str, headers: dict[str, str]) -> None:
         subject = subjects.delta(project, response_id)
@@ -78,7 +88,47 @@ class Deltas:
         found = await self._reader.read_slice(
             subjects.DELTAS, subject, after=after, bytes_max=bytes_max
         )
-        return found, sequence_of(found[-1]) if found else after
+        reached = sequence_of(found[-1]) if found else after
+        return await self._opened(project, response_id, found), reached
+
+    async def key(self, project: str, response_id: str) -> Key | None:
+        """What opens the messages of a response, if they are encrypted."""
+        conversation_id = conversation_of(response_id)
+        if self._vault is None or conversation_id is None:
+            return None
+        with suppress(KeyDestroyed):
+            return await self._vault.find(project, conversation_id)
+        return None
+
+    async def _opened(self, project: str, response_id: str, messages: list[Msg]) -> list[Msg]:
+        """Messages with their content; nothing of a conversation whose key is destroyed."""
+        if self._vault is None or not any(is_sealed_message(each.data) for each in messages):
+            return messages
+        key = await self.key(project, response_id)
+        if key is None:
+            return [each for each in messages if not is_sealed_message(each.data)]
+        for each in messages:
+            open_delta(each, key, project, response_id)
+        return messages
+
+
+def seal_delta(
+    payload: bytes, headers: Mapping[str, str], key: Key, project: str, response_id: str
+) -> bytes:
+    """What a turn says, as it may be kept."""
+    return encryption.seal_message(payload, key, *_place(headers, project, response_id))
+
+
+def open_delta(message: Msg, key: Key, project: str, response_id: str) -> None:
+    """Let a message have its content, if it is encrypted; raises `Altered`."""
+    if is_sealed_message(message.data):
+        place = _place(message.headers or {}, project, response_id)
+        message.data = encryption.unseal_message(message.data, key, *place)
+
+
+def _place(headers: Mapping[str, str], project: str, response_id: str) -> tuple[str, ...]:
+    named = (deltas.KIND_HEADER, deltas.FIRST_HEADER, deltas.ATTEMPT_HEADER)
+    return ("delta", project, response_id, *(headers.get(name, "") for name in named))
 
 
 def first(message: Msg) -> int:

@@ -8,10 +8,13 @@ from nats.aio.client import Client
 from schemas import ids as id_forms
 from schemas import subjects, turn_requests
 from schemas.turn_requests import TurnRequest
+from services import encryption
+from services.encryption import Altered, is_sealed_message
 from services.journal import JournalUnavailable
 from services.journal.patience import LED_ATTEMPT_S, patiently
 from services.journal.publishing import Failure
 from services.journal.reading import NO_MESSAGE
+from services.journal.vault import KeyDestroyed, Vault
 
 _NONE = frozenset({NO_MESSAGE})
 _GONE = frozenset({10043, 10057})
@@ -20,10 +23,11 @@ If that ever hides a failure, the request is found to have been answered when it
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """A request on the queue, and its stream sequence there."""
+    """A request on the queue, and its stream sequence there; ``sealed``: it was encrypted."""
 
     place: int
     request: TurnRequest
+    sealed: bool = False
 
 
 class _Next(msgspec.Struct):
@@ -68,10 +72,31 @@ def decoded(payload: bytes, conversation_id: str | None) -> TurnRequest | None:
 class TurnRequests:
     """The stream TURN_REQUESTS as its leader has it: who is in front may not be out of date."""
 
-    def __init__(self, client: Client, *, wait_s: float = 5.0) -> None:
-        """``wait_s`` bounds each request, and twice that what is asked again."""
+    def __init__(self, client: Client, vault: Vault | None = None, *, wait_s: float = 5.0) -> None:
+        """``vault`` has the keys of those that are encrypted.
+
+        ``wait_s`` bounds each request, and twice that what is asked again.
+        """
         self._client = client
+        self._vault = vault
         self._wait_s = wait_s
+
+    async def encoded(self, project: str, request: TurnRequest) -> bytes:
+        """A request as it may be stored; raises `KeyDestroyed` or `JournalUnavailable`."""
+        payload = turn_requests.encode(request)
+        if self._vault is None:
+            return payload
+        key = await self._vault.make(project, request.conversation_id)
+        return encryption.seal_message(payload, key, *_place(project, request.conversation_id))
+
+    async def decoded(
+        self, project: str, conversation_id: str, payload: bytes
+    ) -> TurnRequest | None:
+        """The request in a message of a conversation's subject; none if it is no request.
+
+        Raises `KeyDestroyed` or `JournalUnavailable`.
+        """
+        return decoded(await self.opened(project, conversation_id, payload), conversation_id)
 
     async def of(self, project: str, conversation_id: str) -> AsyncIterator[Waiting]:
         """The requests of a conversation, oldest first; raises `JournalUnavailable`."""
@@ -82,9 +107,13 @@ class TurnRequests:
             if answer.message is None:
                 return
             place = answer.message.seq
-            request = decoded(answer.message.data, conversation_id)
+            payload = answer.message.data
+            try:
+                request = await self.decoded(project, conversation_id, payload)
+            except KeyDestroyed:
+                continue
             if request is not None:
-                yield Waiting(place, request)
+                yield Waiting(place, request, is_sealed_message(payload))
 
     async def find(self, project: str, response_id: str) -> Waiting | None:
         """The request for a response; raises `JournalUnavailable`."""
@@ -95,6 +124,18 @@ class TurnRequests:
             if waiting.request.response_id == response_id:
                 return waiting
         return None
+
+    async def opened(self, project: str, conversation_id: str, payload: bytes) -> bytes:
+        """A message with its content, as far as its key is there; raises `KeyDestroyed`."""
+        if self._vault is None or not is_sealed_message(payload):
+            return payload
+        key = await self._vault.find(project, conversation_id)
+        if key is None:
+            return payload
+        try:
+            return encryption.unseal_message(payload, key, *_place(project, conversation_id))
+        except Altered:
+            return payload
 
     async def holds(self, place: int) -> bool:
         """Whether the request at ``place`` is still to be answered; raises `JournalUnavailable`."""
@@ -116,3 +157,7 @@ class TurnRequests:
             return answer
 
         return await patiently(once, wait_s=2 * self._wait_s, attempt_s=LED_ATTEMPT_S)
+
+
+def _place(project: str, conversation_id: str) -> tuple[str, ...]:
+    return ("turn_request", project, conversation_id)

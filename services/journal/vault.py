@@ -163,6 +163,10 @@ class Vault:
             return payload
         return envelope.encode(encryption.unseal(commit, key))
 
+    async def digest(self, project: str, content: bytes) -> str:
+        """A digest of what is not to be guessed by it."""
+        return (await self._project(project)).digest(content)
+
     async def check(self) -> None:
         """Raise `MasterKeyUnknown` if the master keys are not those of this log."""
         stored = await self._reader.last_led(subjects.ENCRYPTION_KEYS, subjects.ALL_PROJECT_KEYS)

@@ -11,8 +11,9 @@ import duckdb
 import msgspec
 
 from schemas.upcasters import EventUnknown
-from services.projector import incoming, view
+from services.projector import file, incoming, view
 from services.projector.facts import Message, Running
+from services.projector.file_keys import PLAIN, FileKey
 from services.projector.prepare import UNREADABLE, Prepared, prepare
 from services.projector.settings import ProjectorSettings
 from services.projector.views import VIEWS, parked, turns
@@ -73,11 +74,13 @@ class ParkedCommit(msgspec.Struct, frozen=True, kw_only=True):
 class Frozen:
     """A file that is only read, since another release has made it. As `Database.cursor` says."""
 
-    def __init__(self, path: Path, settings: ProjectorSettings) -> None:
-        """Open it; raises `ViewsUnusable`."""
+    def __init__(
+        self, path: Path, settings: ProjectorSettings, keys: Sequence[FileKey] = (PLAIN,)
+    ) -> None:
+        """Open it with the one of the ``keys`` that fits; raises `ViewsUnusable`."""
         self.path = path
+        self._connection, self.key = _connected(path, settings, keys)
         try:
-            self._connection = _connect(path, settings)
             row = self._connection.execute(_SELECT).fetchone()
         except duckdb.Error as error:
             raise ViewsUnusable(str(error)) from error
@@ -87,7 +90,7 @@ class Frozen:
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the same tables, for one thread; close it after use."""
-        return self._connection.cursor()
+        return file.cursor(self._connection, self.key)
 
     def close(self) -> None:
         """Let go of it; statements that run have it until they end."""
@@ -98,25 +101,31 @@ class Frozen:
 class Database:
     """The open file. Not for several threads, but for `cursor`."""
 
-    def __init__(self, path: Path, settings: ProjectorSettings) -> None:
-        """Open the file, or make it. Raises `ViewsUnusable` or `ViewsDiffer`, and leaves it."""
+    def __init__(self, path: Path, settings: ProjectorSettings, key: FileKey = PLAIN) -> None:
+        """Open the file, or make it, encrypted with ``key``.
+
+        Raises `ViewsUnusable` or `ViewsDiffer`, and leaves it.
+        """
         self.path = path
+        self.key = key
         self.running: Running = {}
         """Turns in progress, where the views stand."""
         self.parked: list[ParkedCommit] = []
         """Commits before that which are not in the views."""
-        self._connection = _opened(path, settings) if path.exists() else self._begun(settings)
+        self._connection = (
+            _opened(path, settings, key) if path.exists() else self._begun(settings, key)
+        )
         try:
             self._load()
         except (duckdb.Error, EventUnknown, msgspec.MsgspecError) as error:
             self._connection.close()
             raise ViewsUnusable(str(error)) from error
-        self._reading = self._connection.cursor()
+        self._reading = file.cursor(self._connection, self.key)
         self._statements = incoming.statements(self._connection, VIEWS)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the same tables, for one thread; close it after use."""
-        return self._reading.cursor()
+        return file.cursor(self._reading, self.key)
 
     def apply(self, messages: Sequence[Message], *, log: str) -> None:
         """Project messages of the log called ``log``, in their order; known ones are left out."""
@@ -200,8 +209,8 @@ class Database:
         if changed != (1,):
             raise CheckpointMoved(f"the views do not stand at {self.sequence} of {log!r} any more")
 
-    def _begun(self, settings: ProjectorSettings) -> duckdb.DuckDBPyConnection:
-        connection = _connect(self.path, settings)
+    def _begun(self, settings: ProjectorSettings, key: FileKey) -> duckdb.DuckDBPyConnection:
+        connection = file.connect(self.path, settings, key)
         connection.begin()
         _create(connection)
         connection.commit()
@@ -220,10 +229,10 @@ class Database:
         ]
 
 
-def _opened(path: Path, settings: ProjectorSettings) -> duckdb.DuckDBPyConnection:
+def _opened(path: Path, settings: ProjectorSettings, key: FileKey) -> duckdb.DuckDBPyConnection:
     """A file that is there, if it is of our versions."""
     try:
-        connection = _connect(path, settings)
+        connection = file.connect(path, settings, key)
     except duckdb.Error as error:
         raise ViewsUnusable(str(error)) from error
     try:
@@ -237,33 +246,24 @@ def _opened(path: Path, settings: ProjectorSettings) -> duckdb.DuckDBPyConnectio
     return connection
 
 
+def _connected(
+    path: Path, settings: ProjectorSettings, keys: Sequence[FileKey]
+) -> tuple[duckdb.DuckDBPyConnection, FileKey]:
+    """A file that one of ``keys`` fits, and that key."""
+    fault: duckdb.Error | None = None
+    for key in keys:
+        try:
+            return file.connect(path, settings, key), key
+        except duckdb.Error as error:
+            fault = error
+    raise ViewsUnusable(str(fault)) from fault
+
+
 def _create(connection: duckdb.DuckDBPyConnection) -> None:
     for each in VIEWS:
         connection.execute(view.statements(each)[view.TABLES])
     connection.execute(_CREATE)
     connection.execute(_INSERT, {"versions": _versions()})
-
-
-def _connect(path: Path, settings: ProjectorSettings) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(
-        str(path),
-        config={
-            "threads": settings.duckdb_threads,
-            "memory_limit": f"{settings.duckdb_memory_bytes_max}B",
-            "checkpoint_threshold": f"{settings.duckdb_checkpoint_bytes}B",
-            # Statements of analysts reach neither files, nor networks, nor our variables.
-            "enable_external_access": "false",
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "python_enable_replacements": "false",
-        },
-    )
-    (locked,) = connection.execute("SELECT current_setting('lock_configuration')").fetchone() or ()
-    if not locked:
-        # Statements that still run on a file it was closed for keep it open, and as it was.
-        connection.execute("SET GLOBAL TimeZone = 'UTC'")
-        connection.execute("SET lock_configuration = true")
-    return connection
 
 
 def _versions() -> str:

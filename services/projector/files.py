@@ -59,6 +59,12 @@ class Files:
             self.point(PREVIOUS, former)
         self.point(CURRENT, path)
 
+    def forget_previous(self) -> Path | None:
+        """Let nobody go back to the one before; its file is no longer behind a link."""
+        former = self.named(PREVIOUS)
+        (self._directory / PREVIOUS).unlink(missing_ok=True)
+        return former
+
     def point(self, link: str, path: Path) -> None:
         """Lead ``link`` to a file, from one moment to the next."""
         made = self._directory / f"{link}.new"

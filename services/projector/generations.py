@@ -13,6 +13,7 @@ import structlog
 from schemas.queries import Rebuild, Rebuilding
 from services import clock
 from services.journal import vault as vaults
+from services.projector import file, file_keys
 from services.projector.database import Database, Frozen, ViewsDiffer, ViewsUnusable
 from services.projector.files import CURRENT, PREVIOUS, Files, refuse_if_in_use, remove
 from services.projector.generation import Generation
@@ -31,6 +32,7 @@ class Generations:
     def __init__(self, settings: ProjectorSettings) -> None:
         """Nothing is opened yet."""
         self._settings = settings
+        self._keys = file_keys.given(settings)
         self._files: Files
         self.current: Generation
         """The one that answers."""
@@ -151,6 +153,9 @@ class Generations:
         self.current, self.next = successor, None
         former.retire()
         self._watch(successor)
+        if former.views.key != self._keys[0]:
+            # Encryption was turned on, or its key given up: nothing is kept under the old one.
+            self._files.forget_previous()
         closing = asyncio.create_task(_close(former, self._files.unfinished()))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
@@ -186,19 +191,20 @@ class Generations:
     def _opened(self) -> tuple[Database | Frozen, Database | None]:
         """What answers, and what will instead where that is not of our versions."""
         self._files = Files(Path(self._settings.data_dir))
+        self._forget_unencrypted()
         path = self._files.named(CURRENT)
         if path is None:
             return self._begun(), None
         refuse_if_in_use(path)
         try:
-            database = Database(path, self._settings)
+            database = Database(path, self._settings, self._keys[0])
         except (ViewsDiffer, ViewsUnusable) as differs:
             log.warning("views.differ", detail=str(differs))
         else:
             self._clear()
             return database, None
         try:
-            frozen = Frozen(path, self._settings)
+            frozen = Frozen(path, self._settings, self._keys)
         except ViewsUnusable as unusable:
             log.warning("views.discarded", detail=str(unusable))
             remove(path)
@@ -212,14 +218,14 @@ class Generations:
         return database
 
     def _made(self) -> Database:
-        return Database(self._files.fresh(), self._settings)
+        return Database(self._files.fresh(), self._settings, self._keys[0])
 
     def _continued(self) -> Database | None:
         """Views of ours that can be brought to the end of the log: unfinished, or from before."""
         former = self._files.named(PREVIOUS)
         for path in (*self._files.unfinished(), *((former,) if former else ())):
             try:
-                return Database(path, self._settings)
+                return Database(path, self._settings, self._keys[0])
             except (ViewsDiffer, ViewsUnusable) as differs:
                 log.info("views.passed_over", path=path.name, detail=str(differs))
         self._clear()
@@ -230,7 +236,18 @@ class Generations:
         path = self._files.named(PREVIOUS)
         if path is None or path == self._files.named(CURRENT):
             raise ViewsUnusable("no earlier views are kept")
-        return Database(path, self._settings)
+        return Database(path, self._settings, self._keys[0])
+
+    def _forget_unencrypted(self) -> None:
+        """Delete the views before these if they are not under the key of today."""
+        path = self._files.named(PREVIOUS)
+        if path is None or path == self._files.named(CURRENT) or len(self._keys) == 1:
+            return
+        try:
+            file.connect(path, self._settings, self._keys[0]).close()
+        except duckdb.Error:
+            self._files.forget_previous()
+            remove(path)
 
     def _clear(self) -> None:
         for path in self._files.unfinished():

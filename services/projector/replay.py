@@ -11,6 +11,7 @@ import nats.errors
 from schemas import subjects
 from schemas.queries import Digest, DigestAnswer
 from services.journal import connect
+from services.projector import file_keys
 from services.projector.database import Database
 from services.projector.digest import digest
 from services.projector.files import remove
@@ -36,7 +37,7 @@ class Replay:
     def __init__(self, client: LogClient, path: Path, settings: ProjectorSettings) -> None:
         """``path`` must not exist."""
         self.client = client
-        self._database = Database(path, settings)
+        self._database = Database(path, settings, file_keys.given(settings)[0])
         self.projection = Projection(client, self._database, settings, park=None)
         self._running = asyncio.create_task(self.projection.run())
 

@@ -79,7 +79,7 @@ def _responder(
     responders = Responders(client, at_work, name=name)
     admission = Admission(
         conversations,
-        Deltas(client),
+        Deltas(client, vault),
         at_work,
         responders,
         name=name,
@@ -93,8 +93,8 @@ def _responder(
         at_work,
         told_bytes_max=vaults.room(client, vault) - _ENVELOPE_BYTES,
     )
-    door = Door(client, conversations)
-    return Responder(client, answerer, at_work, responders, door, settings)
+    door = Door(client, conversations, vault)
+    return Responder(client, answerer, at_work, responders, door, settings, vault)
 
 
 async def _connected(settings: ResponderSettings) -> NatsBroker:

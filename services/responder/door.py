@@ -2,7 +2,7 @@
 
 from nats.aio.client import Client
 
-from schemas import claims, subjects, turn_requests
+from schemas import claims, subjects
 from schemas.http.errors import ApiError, Invalid, KeyReused, Overloaded, TooMany
 from schemas.turn_requests import TurnRequest
 from services import clock
@@ -10,6 +10,8 @@ from services.journal import JournalUnavailable
 from services.journal.claimed_turns import ClaimedTurns
 from services.journal.conversations import Conversations
 from services.journal.publishing import MESSAGE_ID, NOT_STORED, publish
+from services.journal.turn_requests import TurnRequests
+from services.journal.vault import Vault
 from services.responder.outcome import Refusal, Repeated, refusal
 
 ASK_WAIT_S = 5.0
@@ -42,11 +44,14 @@ def out_of_time(request: TurnRequest) -> ApiError | None:
 class Door:
     """Lets in the first of equal requests, and none that comes too late."""
 
-    def __init__(self, client: Client, conversations: Conversations) -> None:
+    def __init__(
+        self, client: Client, conversations: Conversations, vault: Vault | None = None
+    ) -> None:
         """``client`` is what requests of others are put on the queue with."""
         self._client = client
         self._conversations = conversations
-        self._claimed = ClaimedTurns(client, conversations)
+        self._requests = TurnRequests(client, vault)
+        self._claimed = ClaimedTurns(client, conversations, vault)
 
     async def turned_away(self, project: str, request: TurnRequest) -> Refusal | Repeated | None:
         """What a request comes to that is not to be worked on; none if it is.
@@ -99,7 +104,7 @@ class Door:
         ack = await publish(
             self._client,
             subjects.turn_request(project, request.conversation_id),
-            turn_requests.encode(request),
+            await self._requests.encoded(project, request),
             {MESSAGE_ID: request.response_id},
             wait_s=ASK_WAIT_S,
         )

@@ -7,8 +7,10 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
-from schemas import deltas
+from schemas import deltas, subjects
 from services import clock, faults
+from services.encryption import Key
+from services.journal.deltas import seal_delta
 
 _encode = msgspec.json.Encoder().encode
 
@@ -23,10 +25,15 @@ PROMPT_MESSAGES = 16
 class Outbox:
     """Publishes frames of one response on its subject, in order; ``attempt`` says of which try."""
 
-    def __init__(self, client: Client, subject: str) -> None:
-        """``subject`` is the turn's delta subject."""
+    def __init__(
+        self, client: Client, project: str, response_id: str, *, stored: bool, key: Key | None
+    ) -> None:
+        """Nothing of a turn that is not ``stored`` comes to a disk; ``key`` encrypts what does."""
+        named = subjects.delta if stored else subjects.delta_unstored
         self._client = client
-        self._subject = subject
+        self._subject = named(project, response_id)
+        self._owner = (project, response_id)
+        self._key = key
         self._waiting: list[bytes] = []
         self._bytes = 0
         self._first = 0
@@ -63,7 +70,7 @@ class Outbox:
             headers[deltas.ATTEMPT_HEADER] = str(self.attempt)
         with suppress(nats.errors.MaxPayloadError):
             # Who listens hears a gap, and then the end from the log.
-            await self._client.publish(self._subject, payload, headers=headers)
+            await self._publish(payload, headers)
         await faults.point_behind("told", self._client.flush)
 
     async def tell_context(self, context: bytes) -> None:
@@ -73,34 +80,34 @@ class Outbox:
         """
         headers = {deltas.KIND_HEADER: deltas.CONTEXT}
         with suppress(nats.errors.MaxPayloadError):
-            await self._client.publish(self._subject, context, headers=headers)
+            await self._publish(context, headers)
 
     async def end(self, frame: bytes, *, number: int, sequence: int) -> None:
         """Send the terminal frame of a turn stored at stream ``sequence`` (0: not stored)."""
         await self.flush()
-        await self._client.publish(
-            self._subject,
-            frame,
-            headers={
-                deltas.KIND_HEADER: deltas.END,
-                deltas.FIRST_HEADER: str(number),
-                deltas.SEQUENCE_HEADER: str(sequence),
-            },
-        )
+        headers = {
+            deltas.KIND_HEADER: deltas.END,
+            deltas.FIRST_HEADER: str(number),
+            deltas.SEQUENCE_HEADER: str(sequence),
+        }
+        await self._publish(frame, headers)
 
     async def refuse(self, body: bytes, *, status: int, retry_after_s: int | None) -> None:
         """Send an error body instead of an answer."""
         headers = {deltas.KIND_HEADER: deltas.REFUSAL, deltas.STATUS_HEADER: str(status)}
         if retry_after_s is not None:
             headers[deltas.RETRY_AFTER_HEADER] = str(retry_after_s)
-        await self._client.publish(self._subject, body, headers=headers)
+        await self._publish(body, headers)
 
     async def repeat(self, response_id: str) -> None:
         """Send where a request is answered that was made before."""
         headers = {deltas.KIND_HEADER: deltas.REPEAT}
-        await self._client.publish(
-            self._subject, _encode(deltas.Repeat(response_id=response_id)), headers=headers
-        )
+        await self._publish(_encode(deltas.Repeat(response_id=response_id)), headers)
+
+    async def _publish(self, payload: bytes, headers: dict[str, str]) -> None:
+        if self._key is not None:
+            payload = seal_delta(payload, headers, self._key, *self._owner)
+        await self._client.publish(self._subject, payload, headers=headers)
 
     def _wait_s(self) -> float:
         if self._messages < PROMPT_MESSAGES:

@@ -8,15 +8,18 @@ from faststream.nats import NatsMessage
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from schemas import subjects, turn_requests
+from schemas import ids as id_forms
+from schemas import subjects
 from schemas.http.errors import Overloaded, ServerFault, TooMany
 from schemas.turn_requests import TurnRequest, queues
 from services import clock, faults
-from services.conversation.refusals import AttemptSuperseded
+from services.conversation.refusals import AttemptSuperseded, ConversationUnknown
 from services.journal import JournalUnavailable
 from services.journal.deltas import Deltas
 from services.journal.parked import Parked
+from services.journal.publishing import MESSAGE_ID
 from services.journal.turn_requests import TurnRequests, decoded
+from services.journal.vault import KeyDestroyed, Vault
 from services.responder.admission import LeftAlone, LeftRunning, TakenElsewhere
 from services.responder.answer_turn import TurnAnswerer
 from services.responder.at_work import AtWork, Responders
@@ -48,17 +51,18 @@ class Responder:
         responders: Responders,
         door: Door,
         settings: ResponderSettings,
+        vault: Vault | None,
     ) -> None:
-        """``client`` is the connection outcomes are told on."""
+        """``client`` is the connection outcomes are told on; ``vault`` has the keys."""
         self._client = client
         self._at_work = at_work
         self._responders = responders
         self._answerer = answerer
         self._door = door
         self._settings = settings
-        self._deltas = Deltas(client)
+        self._deltas = Deltas(client, vault)
         self._parked = Parked(client)
-        self._queue = TurnRequests(client)
+        self._queue = TurnRequests(client, vault)
         self._order = TurnOrder(self._queue)
         self._deliveries: set[Delivered] = set()
         self._unstored = 0
@@ -75,7 +79,15 @@ class Responder:
         subject = message.raw_message.subject
         project, conversation_id = subjects.turn_request_parts(subject)
         taken = Delivered(message, old=old)
-        request = decoded(message.body, conversation_id)
+        try:
+            request = await self._queue.decoded(project, conversation_id, message.body)
+        except KeyDestroyed:
+            await self._refuse_erased(project, conversation_id, message, taken)
+            return
+        except JournalUnavailable as error:
+            log.warning("turn.delayed", subject=subject, error=str(error))
+            await taken.again(wait_s=REDELIVERY_WAIT_S)
+            return
         if request is None:
             await self._park(subject, message.body, "unreadable")
             await taken.done()
@@ -99,7 +111,7 @@ class Responder:
         if request is None:
             log.error("turn.unreadable", subject=message.raw_message.subject)
             return
-        outbox = Outbox(self._client, subjects.delta_unstored(project, request.response_id))
+        outbox = Outbox(self._client, project, request.response_id, stored=False, key=None)
         if self._unstored >= self._settings.turns_running_max:
             # No queue keeps it until there is room: it would wait where nobody sees it.
             refused = refusal(TooMany("Too many turns are running. Please retry."))
@@ -150,7 +162,7 @@ class Responder:
                 outcome = await self._answerer.cancel_waiting(project, request, place=place)
                 if outcome is not None:
                     await self._queue.remove(place)
-                    outbox = Outbox(self._client, subjects.delta(project, response_id))
+                    outbox = await self._outbox(project, response_id, sealed=waiting.sealed)
                     await self._tell(
                         project, request, outbox, outcome, started=started, stored=True
                     )
@@ -228,7 +240,7 @@ class Responder:
                     gone = place
                     continue
                 gone = found.place
-                taken = Found(self._queue, found.place)
+                taken = Found(self._queue, found)
                 if not await self._work(project, found.request, taken) and not self._stopping:
                     return
             await self._responders.go_on(project, conversation_id)
@@ -251,9 +263,9 @@ class Responder:
         """The outcome of a request, stored, acked and told; none if it is not done with."""
         started = clock.monotonic()
         faults.point("taken")
-        outbox = Outbox(self._client, subjects.delta(project, request.response_id))
         line = log.bind(response_id=request.response_id)
         try:
+            outbox = await self._outbox(project, request.response_id, sealed=taken.sealed)
             outcome = await self._outcome(project, request, outbox, taken)
             if isinstance(outcome, End) and outcome.given_up:
                 await self._park_request(project, request, "attempts")
@@ -324,7 +336,24 @@ class Responder:
 
     async def _park_request(self, project: str, request: TurnRequest, reason: str) -> None:
         subject = subjects.turn_request(project, request.conversation_id)
-        await self._park(subject, turn_requests.encode(request), reason)
+        await self._park(subject, await self._queue.encoded(project, request), reason)
+
+    async def _outbox(self, project: str, response_id: str, *, sealed: bool) -> Outbox:
+        """What is said of a turn is encrypted if its request was."""
+        key = await self._deltas.key(project, response_id) if sealed else None
+        return Outbox(self._client, project, response_id, stored=True, key=key)
+
+    async def _refuse_erased(
+        self, project: str, conversation_id: str, message: NatsMessage, taken: Delivered
+    ) -> None:
+        """A request that nobody can read any more: of its response only the id is known."""
+        response_id = message.headers.get(MESSAGE_ID, "")
+        if id_forms.acceptable(response_id):
+            refused = refusal(ConversationUnknown(conversation_id))
+            outbox = Outbox(self._client, project, response_id, stored=True, key=None)
+            await outbox.refuse(refused.body, status=refused.status, retry_after_s=None)
+        await taken.done()
+        log.info("turn.refused", response_id=response_id, http_status=ConversationUnknown.status)
 
     async def _park(self, subject: str, payload: bytes, reason: str) -> None:
         await self._parked.put(subjects.TURN_REQUESTS, reason, subject=subject, payload=payload)

@@ -8,8 +8,9 @@ import nats.errors
 import structlog
 from faststream.nats import NatsMessage
 
+from services.encryption import is_sealed_message
 from services.journal import JournalUnavailable
-from services.journal.turn_requests import TurnRequests
+from services.journal.turn_requests import TurnRequests, Waiting
 
 log = structlog.get_logger()
 
@@ -19,6 +20,8 @@ class Taken(Protocol):
 
     place: int
     """Its stream sequence."""
+    sealed: bool
+    """Whether it was encrypted, so that what is said of it is to be as well."""
     first: bool
     """Whether it was never delivered before, as far as the queue knows."""
 
@@ -48,6 +51,7 @@ class Delivered:
         self.place = metadata.sequence.stream
         self.first = (metadata.num_delivered or 1) == 1
         self.old = old
+        self.sealed = is_sealed_message(message.body)
 
     async def done(self) -> None:
         """As the protocol says."""
@@ -69,10 +73,10 @@ class Found:
 
     first = False
 
-    def __init__(self, queue: TurnRequests, place: int) -> None:
-        """``place`` is its stream sequence."""
+    def __init__(self, queue: TurnRequests, waiting: Waiting) -> None:
+        """``waiting`` is what was found."""
         self._queue = queue
-        self.place = place
+        self.place, self.sealed = waiting.place, waiting.sealed
 
     async def done(self) -> None:
         """As the protocol says."""
