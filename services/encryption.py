@@ -91,7 +91,7 @@ class Key:
 
     def derived(self, purpose: str) -> bytes:
         """Another key, for ``purpose`` alone, from which nobody comes back to this one (HKDF)."""
-        info = f"turnlog {purpose}".encode()
+        info = f"turnlog/{purpose}".encode()
         return HKDF(SHA256(), length=KEY_BYTES, salt=None, info=info).derive(self.raw)
 
     def digest(self, content: bytes) -> str:
