@@ -244,6 +244,12 @@ CHANNELS: dict[str, Channel] = {
         queue=subjects.RESPONDER,
         messages=(Message(name="left", says="Says nothing.", payload=shapes.ANY),),
     ),
+    "erased": Channel(
+        address=subjects.erased("{project}", "{conversation_id}"),
+        says="Has every process forget a conversation that was erased.",
+        does="send",
+        messages=(Message(name="erased", says="Says nothing.", payload=shapes.ANY),),
+    ),
     "parked": Channel(
         address=subjects.parked("{stream}", "{reason}"),
         says="Messages that failed for good.",

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import msgspec
 
-from schemas.events import CLASSES, NAMES, Event
+from schemas.events import CLASSES, ERASED, NAMES, Event
 from schemas.upcasters import CURRENT, EventSealed, EventUnknown, upcast
 
 EVENTS_HEADER = "Turnlog-Events"
@@ -61,6 +61,7 @@ class Outline(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tokens: int = 0
 
 
+_ERASED = f'"type":"{ERASED}"'.encode()
 _encode = msgspec.json.Encoder().encode
 _decode_commit = msgspec.json.Decoder(Commit).decode
 _decode_outline = msgspec.json.Decoder(Outline).decode
@@ -112,6 +113,18 @@ def _unpacked(stored: StoredEvent, current: int) -> Event:
 def is_sealed(stored: StoredEvent) -> bool:
     """Whether an event's content is ciphertext."""
     return bytes(stored.data).startswith(b'"')
+
+
+def erases(payload: bytes) -> bool:
+    """Whether a stored commit is the one that erased its conversation."""
+    if _ERASED not in payload:
+        return False
+    return decode(payload).events[0].type == ERASED
+
+
+def trail_line(sequence: int, digest: str) -> bytes:
+    """What a commit adds to `ConversationErased.trail`."""
+    return f"{sequence} {digest}\n".encode()
 
 
 def digest(payload: bytes) -> str:

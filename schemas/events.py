@@ -4,9 +4,13 @@ These names and fields are the storage format: a change of shape is a new versio
 and a golden file, a change of meaning is a new event.
 """
 
+from datetime import date
 from typing import TypeAlias
 
 import msgspec
+
+ERASED = "conversation_erased"
+"""The event after which there is nothing to know of its conversation but that."""
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -219,6 +223,24 @@ class ConversationForked(_Event, frozen=True, kw_only=True):
     more: bool = False
 
 
+class ConversationErased(_Event, frozen=True, kw_only=True):
+    """What the conversation held is gone for good; nothing follows. It is stored unsealed, always.
+
+    Before it were ``commits`` commits, the last of which is ``head``, its SHA-256. ``trail`` is the
+    SHA-256 of a line for each, ``SEQUENCE SHA256`` and a newline. ``key`` is the id of the key that
+    was destroyed, with which all of them went dark; they stay as they are. Where some had not been
+    sealed, all of them are taken out of the log instead: ``removed`` has their sequences. ``days``
+    are those on which they were committed, by UTC.
+    """
+
+    commits: int
+    head: str
+    trail: str
+    key: str | None = None
+    removed: tuple[int, ...] = ()
+    days: tuple[date, ...] = ()
+
+
 Event: TypeAlias = (
     ConversationCreated
     | ConversationUpdated
@@ -235,6 +257,7 @@ Event: TypeAlias = (
     | ConversationCompacted
     | CompactionReverted
     | ConversationForked
+    | ConversationErased
 )
 
 CLASSES: dict[str, type[Event]] = {
@@ -253,6 +276,7 @@ CLASSES: dict[str, type[Event]] = {
     "conversation_compacted": ConversationCompacted,
     "compaction_reverted": CompactionReverted,
     "conversation_forked": ConversationForked,
+    ERASED: ConversationErased,
 }
 """Stored name to class."""
 

@@ -42,6 +42,7 @@ ALL_PROJECT_KEYS = "project_key.*"
 ALL_CONVERSATION_KEYS = "conversation_key.*.*"
 ALL_CANCELS = "cancel.*.*"
 ALL_CANCELS_WAITING = "cancel_waiting.*.*"
+ALL_ERASED = "erased.*.*"
 ALL_RUNNING = "running.*.*"
 ALL_LEFT = "left.*.*"
 ALL_WAITED_FOR = "waited_for.*.*"
@@ -152,6 +153,17 @@ def cancel_parts(subject: str) -> tuple[str, str]:
     """Project and response id of a cancel's subject."""
     _, project, response_id = subject.split(".")
     return project, response_id
+
+
+def erased(project: str, conversation_id: str) -> str:
+    """Subject on which all processes are told to forget a conversation; captured by no stream."""
+    return f"erased.{project}.{conversation_id}"
+
+
+def erased_parts(subject: str) -> tuple[str, str]:
+    """Project and conversation id of a conversation that was erased."""
+    _, project, conversation_id = subject.split(".")
+    return project, conversation_id
 
 
 def parked(stream: str, reason: str) -> str:

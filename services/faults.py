@@ -1,4 +1,4 @@
-"""Where a test lets a process die or stop: named points in the steps of a turn.
+"""Where a test lets a process die or stop: named points in the steps of a turn, or an erasure.
 
 Only tests set ``TURNLOG_FAULTS``, a directory. A fault is a file in it, called ``admitted=kill@3``
 for one: of all processes together, whoever is third to pass the point ``admitted`` kills itself.
@@ -26,9 +26,18 @@ Point: TypeAlias = Literal[
     "ended",  # the end is in the log, the request not acked
     "acked",  # the request is acked, the end not told
 ]
+ErasurePoint: TypeAlias = Literal[
+    "erasure_noted",  # the log says that a conversation is erased, and nothing is yet
+    "turns_ended",  # its turns have ended, and its requests are off the queue
+    "traces_deleted",  # what was kept beside the log is deleted
+    "key_destroyed",  # its key is destroyed, and still on disk
+    "key_overwritten",  # its key is not there any more
+    "commit_removed",  # a commit that was not sealed is gone
+]
 Action: TypeAlias = Literal["kill", "stop"]
 
 POINTS: tuple[Point, ...] = get_args(Point)
+ERASURE_POINTS: tuple[ErasurePoint, ...] = get_args(ErasurePoint)
 SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 log = structlog.get_logger()
@@ -54,7 +63,7 @@ def arm() -> None:
     _armed[:] = [Path(directory)] if directory else []
 
 
-def plan(directory: Path, point: Point, action: Action, *, passing: int = 1) -> Path:
+def plan(directory: Path, point: Point | ErasurePoint, action: Action, *, passing: int = 1) -> Path:
     """Let whoever passes ``point`` as number ``passing`` from now on meet a fault.
 
     The file that is returned, and those it is renamed to, are gone once the fault has struck.
@@ -64,12 +73,12 @@ def plan(directory: Path, point: Point, action: Action, *, passing: int = 1) -> 
     return file
 
 
-def planned(directory: Path, point: Point) -> list[Path]:
+def planned(directory: Path, point: Point | ErasurePoint) -> list[Path]:
     """Faults that have not struck yet."""
     return list(directory.glob(f"{point}=*@*"))
 
 
-def point(name: Point) -> None:
+def point(name: Point | ErasurePoint) -> None:
     """Pass a point. Without a plan, which is always but in tests, nothing happens."""
     for directory in _armed:
         for file in planned(directory, name):

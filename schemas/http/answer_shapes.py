@@ -89,6 +89,7 @@ def _of_histories() -> dict[str, Shape]:
             shapes.TEXT,
             "JSON lines: what it is; each commit with its SHA-256; a last one that is signed.",
         ),
+        **shapes.struct(history.ConversationErasure),
         **shapes.struct(history.ConversationFork, {"metadata": shapes.ref("Metadata")}),
     }
 

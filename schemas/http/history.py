@@ -146,6 +146,23 @@ class ConversationFork(msgspec.Struct, frozen=True, kw_only=True):
     forked_from: ForkedFrom
 
 
+class ConversationErasure(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversation that was erased; ``erased_at`` in unix seconds.
+
+    ``digest`` is the SHA-256 of the commit that says so, at ``sequence``. Of the ``commits`` before
+    it ``removed`` were taken out of the log; those that stay went dark with ``key``, by its id.
+    """
+
+    id: str
+    object: str = "turnlog.erasure"
+    erased_at: int
+    sequence: int
+    digest: str
+    commits: int
+    removed: int
+    key: str | None
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """A promise the log does not keep at ``sequence``, in a word and in a sentence.
 

@@ -191,6 +191,17 @@ OPERATIONS: tuple[Operation, ...] = (
         refusals=(_BAD, _ABSENT),
     ),
     Operation(
+        id="eraseConversation",
+        method="POST",
+        path=_HISTORIES + "/erase",
+        tag="History",
+        says="Erase a conversation for good, or finish that.",
+        more="What is left is that it was, and the digests of its commits.",
+        parameters=(beside.CONVERSATION,),
+        answer="ConversationErasure",
+        refusals=(_BAD, _ABSENT),
+    ),
+    Operation(
         id="createResponse",
         method="POST",
         path=_RESPONSES,

@@ -5,6 +5,7 @@ Once a conversation's chain is broken it is only noted, for `services.audit.chai
 whatever else is wrong there may come from that.
 """
 
+import hashlib
 from collections import OrderedDict
 from datetime import datetime
 
@@ -45,6 +46,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
     commits: int
     sealed: int
+    removed: tuple[int, ...]
     running: tuple[Begun, ...]
     broken: tuple[str, ...]
     forgotten: tuple[str, ...]
@@ -56,13 +58,19 @@ class _Thread:
     ``sealed``: nobody could look into the commit that was checked last.
     """
 
-    __slots__ = ("broken", "digest", "running", "sealed", "sequence", "state", "turns_known")
+    __slots__ = (
+        *("broken", "commits", "digest", "removed", "running", "sealed", "sequence", "state"),
+        *("trail", "turns_known"),
+    )
 
     def __init__(self) -> None:
         self.digest: str | None = None
         self.sequence = 0
         self.broken = False
         self.sealed = False
+        self.commits = 0
+        self.trail = hashlib.sha256()
+        self.removed: tuple[int, ...] = ()
         self.turns_known = True
         self.state: Conversation | None = NEW
         self.running: dict[str, Begun] = {}
@@ -116,6 +124,7 @@ class Checker:
         return Seen(
             commits=self._commits,
             sealed=self._sealed,
+            removed=tuple(n for thread in self._threads.values() for n in thread.removed),
             running=tuple(
                 begun for thread in self._threads.values() for begun in thread.running.values()
             ),
@@ -145,8 +154,11 @@ def _check(thread: _Thread, logged: Logged) -> list[tuple[Rule, str]]:
         thread.broken = True
         return []
     if commit.prev != thread.digest or previous_of(logged) != thread.sequence:
-        thread.broken = True
-        return []
+        if thread.digest is None and (erased := erasure(logged, commit)) is not None:
+            thread.removed = erased.removed
+        else:
+            thread.broken = True
+            return []
     thread.digest, thread.sequence, thread.sealed = logged.digest, logged.sequence, False
     found: list[tuple[Rule, str]] = []
     if subjects.conversation(commit.project, commit.conversation_id) != logged.subject:
@@ -154,6 +166,8 @@ def _check(thread: _Thread, logged: Logged) -> list[tuple[Rule, str]]:
     types = ",".join(event.type for event in commit.events)
     if logged.headers.get(envelope.EVENTS_HEADER) != types:
         found.append((Rule.OUTLINE, f"its header names other events than it has: {types}"))
+    if (said := _trail(thread, logged, commit)) is not None:
+        found.append((Rule.ERASED, said))
     if logged.altered:
         thread.turns_known = False
         return [*found, (Rule.ALTERED, "its content is not what was sealed")]
@@ -176,6 +190,31 @@ def _check(thread: _Thread, logged: Logged) -> list[tuple[Rule, str]]:
         )
     thread.state = state
     return found
+
+
+def erasure(logged: Logged, commit: envelope.Commit) -> e.ConversationErased | None:
+    """What a commit says that stands for all that was taken out of the log before it."""
+    if commit.events[0].type != e.ERASED:
+        return None
+    event = envelope.unpack(commit.events[0])
+    assert isinstance(event, e.ConversationErased)
+    told = (len(event.removed), event.head, event.removed[-1:])
+    return event if told == (event.commits, commit.prev, (previous_of(logged),)) else None
+
+
+def _trail(thread: _Thread, logged: Logged, commit: envelope.Commit) -> str | None:
+    """What is wrong with what an erasure says of the commits before it, which went dark."""
+    said = None
+    if commit.events[0].type == e.ERASED and not thread.removed:
+        event = envelope.unpack(commit.events[0])
+        assert isinstance(event, e.ConversationErased)
+        if (event.commits, event.trail) != (thread.commits, thread.trail.hexdigest()):
+            said = "it tells of other commits than there are before it"
+        # A turn that ran then has no end, nor can have.
+        thread.running = {}
+    thread.commits += 1
+    thread.trail.update(envelope.trail_line(logged.sequence, logged.digest))
+    return said
 
 
 def _turn(

@@ -20,6 +20,7 @@ class Rule(StrEnum):
     OUTLINE = "outline"
     TURN = "turn"
     ORPHAN = "orphan"
+    ERASED = "erased"
     EXPORT = "export"
 
 

@@ -13,7 +13,7 @@ from schemas import envelope
 from services.audit.points import Point
 from services.conversation.state import Conversation
 from services.journal import Stored
-from services.journal.conversations import Loaded, advanced
+from services.journal.conversations import Loaded, advanced, known
 from services.journal.jetstream import JetStreamJournal
 
 
@@ -36,7 +36,7 @@ class Histories:
         """Reads from ``journal``, and from nothing else."""
         self._journal = journal
 
-    async def known(self, project: str, conversation_id: str) -> bool:
+    async def is_known(self, project: str, conversation_id: str) -> bool:
         """Whether the log has anything of a conversation."""
         return await self._journal.last(project, conversation_id) is not None
 
@@ -77,16 +77,20 @@ class Histories:
 def moment(commits: Sequence[Stored], point: Point | None = None) -> Moment | None:
     """The state after the commits up to a point."""
     loaded = Loaded()
-    known = until(commits, point)
-    for stored in known:
+    reached = until(commits, point)
+    told = known(commits)
+    if told is not commits:
+        # Of what was erased nothing is known but that, and nothing of what came before.
+        reached = told if reached and reached[-1] is told[0] else ()
+    for stored in reached:
         loaded = advanced(loaded, stored)
-    if not known:
+    if not reached:
         return None
     assert loaded.digest is not None
     return Moment(
         state=loaded.state,
         sequence=loaded.sequence,
-        at=envelope.decode(known[-1].payload).at,
+        at=envelope.decode(reached[-1].payload).at,
         digest=loaded.digest,
     )
 

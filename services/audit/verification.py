@@ -6,6 +6,7 @@ conversation alone.
 """
 
 import asyncio
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
@@ -20,7 +21,7 @@ from nats.aio.client import Client
 from schemas import envelope, subjects
 from services import clock
 from services.audit.chain import diagnose, link_of
-from services.audit.checker import Begun, Checker, Seen
+from services.audit.checker import Begun, Checker, Seen, erasure
 from services.audit.export import Exported
 from services.audit.findings import Finding, Rule, settled
 from services.audit.history import Histories
@@ -99,14 +100,17 @@ class Verification:
         findings += late
         gaps.end(log.last_seq)
         explained = list[Finding]()
+        removed = {number for each in seen for number in each.removed}
         for each in seen:
             for subject in each.broken:
-                explained += await self._explained(subject, log.last_seq)
+                found, gone = await self._explained(subject, log.last_seq)
+                explained += found
+                removed |= gone
             for subject in each.forgotten:
                 findings += await self._alone(subject, log.last_seq)
         if list(wanted) == [subjects.ALL_CONVERSATIONS]:
             known = {each.sequence for each in explained if each.rule is Rule.MISSING}
-            findings += gaps.findings(known)
+            findings += gaps.findings(known | removed)
         findings += await self._orphans([begun for each in seen for begun in each.running])
         self._progress(log.last_seq, log.last_seq)
         return Report(
@@ -141,9 +145,16 @@ class Verification:
             found += batch
         return found
 
-    async def _explained(self, subject: str, through: int) -> list[Finding]:
-        links = [link_of(logged) for logged in await self._conversation(subject, through)]
-        return diagnose(subject, links)
+    async def _explained(self, subject: str, through: int) -> tuple[list[Finding], set[int]]:
+        """What broke a chain, and which commits are gone since the conversation was erased."""
+        commits = await self._conversation(subject, through)
+        if envelope.erases(commits[-1].payload):
+            last = envelope.decode(commits[-1].payload)
+            erased = erasure(commits[-1], last)
+            if erased is not None:
+                # Not all of them may be gone yet.
+                return [], set(erased.removed)
+        return diagnose(subject, [link_of(logged) for logged in commits]), set()
 
     async def _alone(self, subject: str, through: int) -> list[Finding]:
         checker, findings = Checker(), list[Finding]()
@@ -201,13 +212,24 @@ class _Gaps:
 
     def findings(self, known: set[int]) -> Iterable[Finding]:
         """Those that no conversation's chain has told already."""
-        for first, last in self._gaps:
-            if first == last and first in known:
-                continue
+        for first, last in _without(self._gaps, known):
             says = "it is gone from the log"
             if last > first:
                 says = f"all from here to {last} is gone from the log"
             yield Finding(subject="", sequence=first, rule=Rule.MISSING, says=says)
+
+
+def _without(gaps: Sequence[tuple[int, int]], known: set[int]) -> Iterable[tuple[int, int]]:
+    """Gaps without what is known of; what is left of one may be several."""
+    places = sorted(known)
+    for first, last in gaps:
+        start = first
+        for number in places[bisect_left(places, first) : bisect_right(places, last)]:
+            if start < number:
+                yield start, number - 1
+            start = number + 1
+        if start <= last:
+            yield start, last
 
 
 class _Checkers:

@@ -12,6 +12,7 @@ from schemas import events as e
 from schemas.events import CLASSES
 from schemas.ids import conversation_of
 from schemas.subjects import DEFAULT_PROJECT
+from schemas.upcasters import EventSealed
 from services.audit.history import between
 from services.audit.points import Point
 from services.cli import address, auditing, options
@@ -88,10 +89,17 @@ def told(stored: Stored, types: frozenset[str] = frozenset()) -> list[str]:
     commit = envelope.decode(stored.payload)
     at = commit.at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     return [
-        f"{stored.sequence:>6}  {at}  {event.type:<22}  {summary(envelope.unpack(event))}"
+        f"{stored.sequence:>6}  {at}  {event.type:<22}  {_said(event)}"
         for event in commit.events
         if not types or event.type in types
     ]
+
+
+def _said(event: envelope.StoredEvent) -> str:
+    try:
+        return summary(envelope.unpack(event))
+    except EventSealed:
+        return "sealed, and its key is not here any more"
 
 
 def summary(event: e.Event) -> str:
@@ -128,6 +136,9 @@ def summary(event: e.Event) -> str:
             return event.response_id
         case e.BudgetCrossed():
             return f"{event.tokens} tokens, budget {event.budget}"
+        case e.ConversationErased():
+            how = "destroyed their key" if event.key else "removed them"
+            return f"{event.commits} commits before it: {how}"
         case e.ConversationForked():
             of = f"{event.origin} at {event.sequence}: {_items(event.items, event.tokens)}"
             return f"{of}, more follow" if event.more else of

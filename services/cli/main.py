@@ -21,6 +21,7 @@ COMMANDS = {
     "diff": ("services.cli.diff:diff", "Print what changed between two points."),
     "fork": ("services.cli.fork:fork", "Begin a new conversation from any point."),
     "verify": ("services.cli.verify:verify", "Check the log for damage and forgery."),
+    "erase": ("services.cli.erase:erase", "Erase conversations for good."),
     "export": ("services.cli.export:export", "Write Parquet, or a conversation to check."),
     "parked": ("services.cli.parked:parked", "See what failed for good; try it again."),
     "sql": ("services.cli.sql:sql", "Ask the views a read-only question."),

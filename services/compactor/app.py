@@ -23,7 +23,7 @@ from services.compactor.compact_conversation import ConversationCompactor
 from services.compactor.compact_window import WindowCompactor
 from services.compactor.settings import CompactorSettings
 from services.conversation.refusals import CompactionSuperseded
-from services.journal import JournalUnavailable, connect, streams
+from services.journal import JournalUnavailable, connect, erased, streams
 from services.journal import vault as vaults
 from services.journal.conversations import Conversations
 from services.journal.jetstream import JetStreamJournal
@@ -122,6 +122,7 @@ async def run(settings: CompactorSettings) -> None:
         policy=settings.policy,
         rows_max=settings.cache_rows_max,
     )
+    await erased.listen(client, conversations.forget, *((vault.forget,) if vault else ()))
     compactor = Compactor(
         ConversationCompactor(
             conversations,

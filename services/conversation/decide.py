@@ -23,6 +23,7 @@ from services.conversation.refusals import (
     NotCancellable,
     NothingToCompact,
     PreviousResponseUnknown,
+    Refused,
     ResponseInFlight,
     ResponseUnknown,
 )
@@ -35,6 +36,8 @@ def decide(
     state: Conversation, command: c.Command, *, conversation_id: str, policy: Policy
 ) -> tuple[e.Event, ...]:
     """Events that grant ``command``; none if it was already granted. Raises `Refused`."""
+    if state.erased:
+        raise _refusal_of_erased(command, conversation_id)
     match command:
         case c.CreateConversation():
             return with_crossing(state, _create(state, command), policy)
@@ -57,6 +60,21 @@ def decide(
             return with_crossing(state, _edit(state, command), policy)
         case _:
             assert_never(command)
+
+
+def _refusal_of_erased(command: c.Command, conversation_id: str) -> Refused:
+    """Of what was erased nothing is known, and nothing comes after it."""
+    match command:
+        case c.RequestTurn(on_line=False, parent=str(parent)):
+            return PreviousResponseUnknown(parent)
+        case c.StartAttempt() | c.CompleteTurn() | c.FailTurn():
+            return AttemptSuperseded(command.response_id)
+        case c.CancelTurn() | c.DeleteResponse():
+            return ResponseUnknown(command.response_id)
+        case c.Compact():
+            return CompactionSuperseded()
+        case _:
+            return ConversationUnknown(conversation_id)
 
 
 def before_input(

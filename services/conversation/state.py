@@ -27,12 +27,13 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     holds ended turns, ``running`` those in progress. ``crossed`` is the size at which the budget
     was last found crossed, 0 when a compaction has answered that, and ``budget`` which one that
     was. ``summarised`` holds the turns off the line whose own summary is in force, each with the
-    length of the line beneath it.
+    length of the line beneath it. ``erased``: nothing else is known any more, nor will be.
     """
 
     exists: bool = False
     hidden: bool = False
     deleted: bool = False
+    erased: bool = False
     created_at: datetime | None = None
     metadata: dict[str, str] = {}
     line: Line[Item] = msgspec.field(default_factory=Line)
@@ -166,6 +167,9 @@ def evolve(state: Conversation, event: e.Event, *, at: datetime, sequence: int) 
             return _reverted(state, event.item_id)
         case e.ConversationForked():
             return _forked(state, event, at=at, sequence=sequence)
+        case e.ConversationErased():
+            # Whatever was known before, and to whomever it was known.
+            return change(NEW, exists=True, deleted=True, erased=True)
         case _:
             assert_never(event)
 

@@ -22,6 +22,7 @@ from schemas.http.errors import ApiError
 from services import faults, ids, telemetry
 from services.audit.fork import Forks
 from services.audit.history import Histories
+from services.erasure.erase import Eraser
 from services.gateway import answers
 from services.gateway.after import AfterSequence
 from services.gateway.auditing import AuditEndpoints
@@ -31,6 +32,7 @@ from services.gateway.catalogue import ModelEndpoints
 from services.gateway.compact import CompactEndpoint
 from services.gateway.conversations import ConversationEndpoints
 from services.gateway.document import DocumentEndpoints
+from services.gateway.erasure import ErasureEndpoint
 from services.gateway.health import HealthEndpoint
 from services.gateway.history import HistoryEndpoints
 from services.gateway.identify import guarded
@@ -48,7 +50,7 @@ from services.gateway.turns import Turns
 from services.gateway.unanswered import Unanswered
 from services.gateway.waiting import WaitingTurns
 from services.gateway.websocket import WebSocketEndpoint
-from services.journal import JournalUnavailable, connect, streams
+from services.journal import JournalUnavailable, connect, erased, streams
 from services.journal import vault as vaults
 from services.journal.conversations import Conversations
 from services.journal.jetstream import JetStreamJournal
@@ -96,17 +98,14 @@ async def build(
     vault: Vault | None = None,
 ) -> Gateway:
     """The gateway on an open connection; ``vault`` has the keys of what is encrypted."""
-    policy = settings.policy
-    tokenizer = Tokenizer(policy.models)
+    tokenizer = Tokenizer(settings.policy.models)
     tokenizer.warm_up()
     bytes_max = min(settings.body_bytes_max, client.max_payload - _ENVELOPE_BYTES)
     settings = msgspec.structs.replace(settings, body_bytes_max=bytes_max)
-    conversations = Conversations(
-        JetStreamJournal(client, vault),
-        actor=f"gateway-{ids.unique()}",
-        policy=policy,
-        rows_max=settings.cache_rows_max,
-    )
+    name = f"gateway-{ids.unique()}"
+    conversations = _conversations(client, vault, settings, name=name)
+    await erased.listen(client, conversations.forget, *((vault.forget,) if vault else ()))
+    eraser = Eraser(client, vault, actor=name)
     intake = Intake(tokenizer, sealer)
     reader = _reader(settings)
     repeats = Repeats(client, vault)
@@ -116,6 +115,7 @@ async def build(
         repeats,
         reader=reader,
         strict=settings.strict,
+        eraser=eraser if settings.delete == "erase" else None,
     )
     count_tokens = InputTokensEndpoint(
         conversations, intake, tokenizer, reader=reader, strict=settings.strict
@@ -136,7 +136,7 @@ async def build(
         Route("/v1/responses/compact", reader.bounded(compact.create), methods=["POST"]),
         *_on_a_response(responses, after),
         *_on_conversations(crud, reader, after),
-        *_on_histories(client, vault, conversations, after),
+        *_on_histories(client, vault, conversations, eraser, after),
         *_on_views(client, reader),
         Route("/v1/models", models.list, methods=["GET"]),
         # Names of models may hold slashes.
@@ -146,6 +146,17 @@ async def build(
         Route("/docs/asyncapi", documents.retrieve_asyncapi, methods=["GET"]),
     ]
     return _gateway(routes, turns, sockets, ring)
+
+
+def _conversations(
+    client: Client, vault: Vault | None, settings: GatewaySettings, *, name: str
+) -> Conversations:
+    return Conversations(
+        JetStreamJournal(client, vault),
+        actor=name,
+        policy=settings.policy,
+        rows_max=settings.cache_rows_max,
+    )
 
 
 def _reader(settings: GatewaySettings) -> BodyReader:
@@ -208,10 +219,15 @@ def _on_conversations(
 
 
 def _on_histories(
-    client: Client, vault: Vault | None, conversations: Conversations, after: AfterSequence
+    client: Client,
+    vault: Vault | None,
+    conversations: Conversations,
+    eraser: Eraser,
+    after: AfterSequence,
 ) -> list[Route]:
     histories = Histories(JetStreamJournal(client, vault))
     forks = Forks(histories, conversations, bytes_max=vaults.room(client, vault))
+    erasure = ErasureEndpoint(eraser)
     endpoints = HistoryEndpoints(histories, forks)
     audit = AuditEndpoints(client, histories)
     one = "/v1/turnlog/conversations/{conversation_id}"
@@ -222,6 +238,7 @@ def _on_histories(
         Route(one + "/verify", after.awaited(audit.verify), methods=["GET"]),
         Route(one + "/export", after.awaited(audit.export), methods=["GET"]),
         Route(one + "/fork", endpoints.fork, methods=["POST"]),
+        Route(one + "/erase", erasure.create, methods=["POST"]),
     ]
 
 

@@ -18,6 +18,7 @@ from services.conversation.history import Item, read_items
 from services.conversation.refusals import ConversationUnknown, ItemUnknown
 from services.conversation.state import Conversation
 from services.conversation.visible import visible
+from services.erasure.erase import Eraser
 from services.gateway import answers
 from services.gateway.body_reader import BodyReader
 from services.gateway.identify import project_of
@@ -47,13 +48,15 @@ class ConversationEndpoints:
         *,
         reader: BodyReader,
         strict: bool,
+        eraser: Eraser | None = None,
     ) -> None:
-        """``strict``: unknown parameters are refused."""
+        """``strict``: unknown parameters are refused. With ``eraser``, to delete is to erase."""
         self._conversations = conversations
         self._intake = intake
         self._repeats = repeats
         self._reader = reader
         self._strict = strict
+        self._eraser = eraser
 
     async def create(self, request: Request) -> Response:
         """POST /conversations."""
@@ -93,10 +96,22 @@ class ConversationEndpoints:
     async def delete(self, request: Request) -> Response:
         """DELETE /conversations/{id}."""
         conversation_id = _conversation_id(request)
-        granted = await self._grant(request, conversation_id, commands.DeleteConversation())
-        return answers.json(
-            bodies.ConversationDeleted(id=conversation_id), sequence=granted.sequence
-        )
+        sequence = await self._deleted(request, conversation_id)
+        return answers.json(bodies.ConversationDeleted(id=conversation_id), sequence=sequence)
+
+    async def _deleted(self, request: Request, conversation_id: str) -> int:
+        """The sequence at which a conversation is deleted, or erased."""
+        project = project_of(request)
+        try:
+            granted = await self._grant(request, conversation_id, commands.DeleteConversation())
+        except ConversationUnknown:
+            if self._eraser is not None:
+                # Whoever began it may have died.
+                await self._eraser.finish(project, conversation_id)
+            raise
+        if self._eraser is None:
+            return granted.sequence
+        return (await self._eraser.erase(project, conversation_id)).sequence
 
     async def create_items(self, request: Request) -> Response:
         """POST /conversations/{id}/items."""

@@ -76,7 +76,7 @@ class HistoryEndpoints:
         found, more = await self._histories.page(
             project_of(request), conversation_id, after=after, limit=limit, bytes_max=PAGE_BYTES
         )
-        if not found and not await self._histories.known(project_of(request), conversation_id):
+        if not found and not await self._histories.is_known(project_of(request), conversation_id):
             raise ConversationUnknown(conversation_id)
         last = found[-1].sequence if found else None
         body = CommitList(data=tuple(map(_told, found)), has_more=more, last_sequence=last)

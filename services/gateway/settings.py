@@ -1,6 +1,7 @@
 """Settings of the gateway."""
 
 import ipaddress
+from typing import Literal
 
 from services.settings import WindowSettings
 
@@ -38,6 +39,9 @@ class GatewaySettings(WindowSettings, frozen=True, kw_only=True):
     """Seconds of silence on a stream after which a comment is sent."""
     insecure: bool = False
     """Whether other machines may come in without an API key, while there are none."""
+    delete: Literal["contract", "erase"] = "contract"
+    """What it means to delete a conversation: its items answer to no client any more, and stay in
+    the log; or it is erased."""
     strict: bool = False
     """Whether parameters nobody knows are refused instead of tolerated."""
     websocket_life_s: float = 3600.0

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 
+import msgspec
 import nats.errors
 import structlog
 from nats.aio.client import Client
@@ -13,7 +14,11 @@ from schemas import subjects, turn_requests
 from schemas.http.errors import TooLarge, TooMany
 from schemas.turn_requests import TurnRequest
 from services import faults
-from services.conversation.refusals import ConversationUnknown
+from services.conversation.refusals import (
+    ConversationUnknown,
+    PreviousResponseUnknown,
+    Refused,
+)
 from services.gateway.listener import Ended, Kept, Listener
 from services.gateway.settings import GatewaySettings
 from services.journal import JournalUnavailable
@@ -29,6 +34,18 @@ CANCEL_WAIT_S = 1.0
 """Seconds in which a responder says that it runs the turn to be cancelled."""
 
 log = structlog.get_logger()
+
+
+class _Follows(msgspec.Struct):
+    previous_response_id: str | None = None
+
+
+def _of_erased(request: TurnRequest) -> Refused:
+    """Why a request cannot be taken whose conversation was erased."""
+    parent = msgspec.json.decode(request.body, type=_Follows).previous_response_id
+    if parent is not None:
+        return PreviousResponseUnknown(parent)
+    return ConversationUnknown(request.conversation_id)
 
 
 class Turns:
@@ -195,7 +212,7 @@ class Turns:
         try:
             return await self._requests.encoded(project, request)
         except KeyDestroyed:
-            raise ConversationUnknown(request.conversation_id) from None
+            raise _of_erased(request) from None
 
     async def _store(self, project: str, request: TurnRequest, payload: bytes) -> bool:
         """Put a request on the queue; whether it was there already."""

@@ -7,6 +7,7 @@ only ever given on a state that was just checked against the log's last message.
 import asyncio
 import contextlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -119,7 +120,7 @@ class Conversations:
         self, project: str, conversation_id: str, command_id: str
     ) -> tuple[Event, ...] | None:
         """The events a command once came to; none if the log holds no such command."""
-        for stored in await self._journal.read(project, conversation_id, after=0):
+        for stored in known(await self._journal.read(project, conversation_id, after=0)):
             if stored.message_id == command_id:
                 return tuple(map(envelope.unpack, envelope.decode(stored.payload).events))
         return None
@@ -135,11 +136,11 @@ class Conversations:
         self,
         project: str,
         conversation_id: str,
-        known: Loaded | None,
+        kept: Loaded | None,
         command: Command,
         command_id: str,
     ) -> Granted:
-        base, events = await self._decided(project, conversation_id, known, command)
+        base, events = await self._decided(project, conversation_id, kept, command)
         if not events:
             return Granted(events=(), state=base.state, sequence=base.sequence)
         try:
@@ -155,14 +156,14 @@ class Conversations:
         return Granted(events=events, state=after.state, sequence=after.sequence)
 
     async def _decided(
-        self, project: str, conversation_id: str, known: Loaded | None, command: Command
+        self, project: str, conversation_id: str, kept: Loaded | None, command: Command
     ) -> tuple[Loaded, tuple[Event, ...]]:
-        if known is not None:
+        if kept is not None:
             with contextlib.suppress(Refused):
-                events = self._decide(known, command, project, conversation_id)
+                events = self._decide(kept, command, project, conversation_id)
                 if events:
                     # If this state is old, the append finds out.
-                    return known, events
+                    return kept, events
         # Neither a refusal nor a "nothing to do" may rest on an old state.
         base = await self._current(project, conversation_id)
         return base, self._decide(base, command, project, conversation_id)
@@ -212,7 +213,8 @@ class Conversations:
     ) -> Granted | None:
         """The outcome of this very command, if an append thought lost has arrived after all."""
         loaded, mine = base, None
-        for stored in await self._journal.read(project, conversation_id, after=base.sequence):
+        commits = await self._journal.read(project, conversation_id, after=base.sequence)
+        for stored in known(commits):
             loaded = advanced(loaded, stored)
             if stored.message_id == command_id:
                 events = tuple(map(envelope.unpack, envelope.decode(stored.payload).events))
@@ -225,7 +227,7 @@ class Conversations:
         newest = await self._journal.last(project, conversation_id)
         if newest is None or newest.sequence <= cached.sequence:
             return cached
-        if newest.previous == cached.sequence:
+        if newest.previous == cached.sequence or envelope.erases(newest.payload):
             missing = [newest]
         else:
             missing = await self._journal.read(project, conversation_id, after=cached.sequence)
@@ -234,6 +236,12 @@ class Conversations:
             loaded = advanced(loaded, stored)
         self._keep(project, conversation_id, loaded)
         return loaded
+
+    def forget(self, project: str, conversation_id: str) -> None:
+        """Keep nothing of a conversation in memory."""
+        dropped = self._cache.pop((project, conversation_id), None)
+        if dropped is not None:
+            self._rows -= dropped.weight
 
     def _cached(self, project: str, conversation_id: str) -> Loaded | None:
         key = (project, conversation_id)
@@ -255,6 +263,11 @@ class Conversations:
 
     def _turnstile(self, project: str, conversation_id: str) -> asyncio.Lock:
         return self._turnstiles.setdefault((project, conversation_id), asyncio.Lock())
+
+
+def known(commits: Sequence[Stored]) -> Sequence[Stored]:
+    """Those of a conversation's commits, its newest with them, that anything is known of."""
+    return commits[-1:] if commits and envelope.erases(commits[-1].payload) else commits
 
 
 def advanced(loaded: Loaded, stored: Stored) -> Loaded:

@@ -25,6 +25,7 @@ from nats.aio.client import Client
 
 from schemas import envelope, subjects, wrapped_keys
 from schemas.envelope import Commit
+from schemas.events import ERASED
 from schemas.wrapped_keys import WrappedKey
 from services import encryption, ids, master_keys
 from services.encryption import Altered, Key, MasterKeyUnknown, Masters
@@ -138,6 +139,8 @@ class Vault:
 
     async def encoded(self, commit: Commit) -> bytes:
         """A commit as it is to be stored; raises `KeyDestroyed`."""
+        if commit.events[0].type == ERASED:
+            return envelope.encode(commit)
         project, conversation_id = commit.project, commit.conversation_id
         key = self.known(project, conversation_id)
         if key is None:
@@ -162,6 +165,10 @@ class Vault:
         if key is None or key.id != commit.key:
             return payload
         return envelope.encode(encryption.unseal(commit, key))
+
+    def forget(self, project: str, conversation_id: str) -> None:
+        """Keep a conversation's key in memory no longer."""
+        self._known.pop((project, conversation_id), None)
 
     async def digest(self, project: str, content: bytes) -> str:
         """A digest of what is not to be guessed by it."""

@@ -2,6 +2,7 @@
 
 A part is a day and a project of a table, by a time that never changes. Whatever changes a row is an
 event of its conversation: parts without a row of a conversation that has had one are as they were.
+A conversation that was erased has no rows: each part of a day of its life may have had some.
 Views of these tables, token_usage and tool_calls, are left to whoever reads them.
 """
 
@@ -39,6 +40,7 @@ TABLES = {
     "turns": Exported("requested_at", "requested_at, response_id"),
     "compactions": Exported("made_at", "sequence, item_id"),
     "events": Exported("committed_at", "sequence, number"),
+    "erasures": Exported("erased_at", "sequence, day"),
 }
 
 _STATE = "SELECT sequence, log, versions FROM projection"
@@ -68,6 +70,8 @@ def parts(connection: duckdb.DuckDBPyConnection, since: int) -> list[ExportedPar
             )
             SELECT DISTINCT {table.time}::DATE AS day, project
             FROM {name} SEMI JOIN touched USING (project, conversation_id)
+            UNION
+            SELECT day, project FROM erasures WHERE sequence > $since
             ORDER BY day, project
         """  # noqa: S608 - constants
         rows = connection.execute(statement, {"since": since}).fetchall()

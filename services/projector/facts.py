@@ -160,6 +160,11 @@ def _turn(
                 started, attempts=event.attempt, sequence=sequence
             )
             return turn
+        case e.ConversationErased():
+            erased = (commit.project, commit.conversation_id)
+            for key in [each for each in turns if each[:2] == erased]:
+                del turns[key]
+            return None
         case _:
             return None
 

@@ -15,6 +15,7 @@ from services.projector.projection import Projection
 from services.projector.settings import ProjectorSettings
 
 SEQUENCE = "sequence"
+_ERASED = "SELECT count(*) > 0 FROM erasures WHERE sequence > $sequence"
 
 
 class Generation:
@@ -48,6 +49,14 @@ class Generation:
     def parked(self) -> int:
         """How many commits before that are not, since they could not be projected."""
         return len(self.views.parked) if isinstance(self.views, Database) else 0
+
+    def erased_since(self, sequence: int) -> bool:
+        """Whether rows of earlier views are gone for good in these."""
+        connection = self.views.cursor()
+        try:
+            return connection.execute(_ERASED, {"sequence": sequence}).fetchone() == (True,)
+        finally:
+            connection.close()
 
     async def start(self) -> None:
         """Follow the log."""

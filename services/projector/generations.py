@@ -82,6 +82,7 @@ class Generations:
         self._over = asyncio.get_running_loop().create_future()
         current, successor = await asyncio.to_thread(self._opened)
         self.current = Generation(current, self._settings, parking=True)
+        self._heed(self.current)
         if successor is not None:
             self.next = Generation(successor, self._settings, parking=True)
 
@@ -153,9 +154,10 @@ class Generations:
         self.current, self.next = successor, None
         former.retire()
         self._watch(successor)
-        if former.views.key != self._keys[0]:
-            # Encryption was turned on, or its key given up: nothing is kept under the old one.
+        if former.views.key != self._keys[0] or successor.erased_since(former.sequence):
+            # Nothing is kept under a key that was given up, or none, nor what was erased since.
             self._files.forget_previous()
+        self._heed(successor)
         closing = asyncio.create_task(_close(former, self._files.unfinished()))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
@@ -237,6 +239,19 @@ class Generations:
         if path is None or path == self._files.named(CURRENT):
             raise ViewsUnusable("no earlier views are kept")
         return Database(path, self._settings, self._keys[0])
+
+    def _heed(self, generation: Generation) -> None:
+        """Let nothing that it takes away for good be in the views from before it."""
+        if generation.projection is not None:
+            generation.projection.on_erased = self._forget_previous
+
+    def _forget_previous(self) -> None:
+        path = self._files.named(PREVIOUS)
+        if path is None or path == self._files.named(CURRENT):
+            return
+        self._files.forget_previous()
+        if self.next is None or self.next.views.path != path:
+            remove(path)
 
     def _forget_unencrypted(self) -> None:
         """Delete the views before these if they are not under the key of today."""

@@ -9,6 +9,7 @@ import duckdb
 import msgspec
 import pyarrow as pa
 
+from schemas.events import ConversationErased
 from schemas.upcasters import EventUnknown
 from services.projector import facts, view
 from services.projector.facts import Message, Running
@@ -37,6 +38,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     running: Running
     columns: dict[tuple[str, str], pa.Table] = {}
     events: int = 0
+    erases: bool = False
+    """Whether it takes rows away for good."""
     error: Exception | None = None
 
 
@@ -68,4 +71,5 @@ def prepare(messages: Sequence[Message], *, after: int, running: Running) -> Pre
         running=batch.running,
         columns=columns,
         events=len(batch.facts),
+        erases=any(isinstance(fact.event, ConversationErased) for fact in batch.facts),
     )

@@ -68,6 +68,8 @@ class Projection:
         self._asked = asyncio.Event()
         self.vault: Vault | None = None
         """The keys of what is encrypted, once this runs."""
+        self.on_erased: Callable[[], None] = _nothing
+        """Called once rows were taken away for good."""
         self._opener: Opener | None = None
         self._preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
@@ -207,6 +209,8 @@ class Projection:
             while not await self._written(batch, log_name=follower.name):  # noqa: ASYNC110
                 await asyncio.sleep(RETRY_S)
             self.events += batch.events
+            if batch.erases:
+                self.on_erased()
             self._move(passed)
             log.debug(
                 "batch.projected",
@@ -247,3 +251,7 @@ class Projection:
         self.sequence = sequence
         for moved in self._moved:
             moved.set()
+
+
+def _nothing() -> None:
+    """Nobody has anything else of them."""

@@ -14,18 +14,23 @@ from typing import Any, Protocol, TypeAlias, cast
 import msgspec
 import pyarrow as pa
 
+from schemas import events as e
 from services.projector.facts import Batch
 
 TABLES = "tables"
 """Name of the statements that make a view's tables in an empty database."""
 
 BIGINT: pa.DataType = pa.int64()
+DATE: pa.DataType = pa.date32()
 BOOLEAN: pa.DataType = pa.bool_()
 INTEGER: pa.DataType = pa.int32()
 TEXT: pa.DataType = pa.string()
 """Of strings, and of bytes or raw JSON that are UTF-8."""
 TIME: pa.DataType = pa.timestamp("us")
 """Of microseconds since 1970, UTC."""
+
+ERASED: pa.Schema = pa.schema({"project": TEXT, "conversation_id": TEXT, "sequence": BIGINT})
+"""Conversations of which nothing is to be left that is older than a sequence."""
 
 Row: TypeAlias = tuple[object, ...]
 
@@ -54,6 +59,15 @@ def statements(view: View) -> dict[str, str]:
     """The statements beside the view's module, by name."""
     _, *sections = _NAME.split(_path(view).read_text())
     return dict(zip(sections[::2], sections[1::2], strict=True))
+
+
+def erased(batch: Batch) -> list[Row]:
+    """Rows of `ERASED`."""
+    return [
+        (fact.project, fact.conversation_id, fact.sequence)
+        for fact in batch.facts
+        if isinstance(fact.event, e.ConversationErased)
+    ]
 
 
 def columns(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:

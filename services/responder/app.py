@@ -17,7 +17,7 @@ from nats.js import JetStreamContext
 from schemas import queries, subjects
 from services import faults, ids, telemetry
 from services.compaction.connect import summariser as connect_summariser
-from services.journal import connect, streams
+from services.journal import connect, erased, streams
 from services.journal import vault as vaults
 from services.journal.conversations import Conversations
 from services.journal.deltas import Deltas
@@ -53,7 +53,7 @@ async def _as_it_is(message: NatsMessage) -> NatsMessage:
     return message
 
 
-def _responder(
+async def _responder(
     settings: ResponderSettings, client: Client, model: Model, sealer: Sealer, vault: Vault | None
 ) -> Responder:
     """The parts of it, put together."""
@@ -75,6 +75,7 @@ def _responder(
         policy=policy,
         rows_max=settings.cache_rows_max,
     )
+    await erased.listen(client, conversations.forget, *((vault.forget,) if vault else ()))
     at_work = AtWork()
     responders = Responders(client, at_work, name=name)
     admission = Admission(
@@ -133,7 +134,7 @@ async def build(settings: ResponderSettings) -> FastStream:
     vault = await vaults.opened(client, settings)
     sealer = await ContentKeys(client).sealer()
     model = connect_model(settings, sealer)
-    responder = _responder(settings, client, model, sealer, vault)
+    responder = await _responder(settings, client, model, sealer, vault)
     queue = broker.subscriber(
         subjects.ALL_TURN_REQUESTS,
         stream=JStream(subjects.TURN_REQUESTS, declare=False),

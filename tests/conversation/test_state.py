@@ -122,6 +122,7 @@ def test_every_event_is_among_those_that_histories_are_made_of():
 
 
 EVENTS_ONCE = [
+    e.ConversationErased(commits=1, head="00", trail="00"),
     created(),
     e.ConversationUpdated(metadata={}),
     e.ConversationDeleted(),

@@ -147,6 +147,8 @@ def test_everything_that_is_said_is_as_described(shared: Running):
         await client.publish(subjects.waited_for(PROJECT, "resp_gone"))
         # Said by responders that stop, which none does here.
         await client.publish(subjects.left(PROJECT, "conv_gone"))
+        # Said where something is erased.
+        await client.publish(subjects.erased(PROJECT, "conv_gone"))
         # Stored by logs that are encrypted, which this one is not.
         wrapped = wrapped_keys.encode(Key.fresh().wrap(Key.fresh(), "nobody"))
         await client.publish(subjects.project_key(PROJECT), wrapped)

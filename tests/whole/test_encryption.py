@@ -54,10 +54,11 @@ def found_in(directory: Path, secret: str = SECRET) -> list[str]:
 
 
 def ran(
-    running: Running, *arguments: str, key: str | None = MASTER
+    running: Running, *arguments: str, key: str | None = MASTER, **variables: str
 ) -> "subprocess.CompletedProcess[str]":
-    """A command beside it."""
-    given = {"TURNLOG_DATA_DIR": str(running.data)} | ({"TURNLOG_MASTER_KEY": key} if key else {})
+    """A command beside it; ``variables`` are settings without their prefix."""
+    given = {f"TURNLOG_{name.upper()}": value for name, value in variables.items()}
+    given |= {"TURNLOG_DATA_DIR": str(running.data)} | ({"TURNLOG_MASTER_KEY": key} if key else {})
     return subprocess.run(
         (*PYTHON, "services.cli", *arguments),
         env=own(running.mark, **given),

@@ -4,6 +4,7 @@ from services.projector.view import View
 from services.projector.views import (
     compactions,
     conversations,
+    erasures,
     events,
     items,
     parked,
@@ -20,6 +21,7 @@ VIEWS: tuple[View, ...] = (
     tool_calls,
     compactions,
     events,
+    erasures,
     parked,
 )
 """The whole registry, each after those it reads: what is not here is not built."""

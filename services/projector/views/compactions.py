@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from schemas import events as e
 from services.projector.facts import Batch, Fact
-from services.projector.view import BIGINT, INTEGER, TEXT, TIME, Row
+from services.projector.view import BIGINT, ERASED, INTEGER, TEXT, TIME, Row, erased
 
 VERSION = 1
 
@@ -35,6 +35,7 @@ INCOMING = {
     "reverted": pa.schema(
         {"project": TEXT, "conversation_id": TEXT, "item_id": TEXT, "reverted_at": TIME}
     ),
+    "erased": ERASED,
 }
 
 
@@ -60,7 +61,7 @@ def changes(batch: Batch) -> dict[str, Sequence[Row]]:
                 reverted.append((fact.project, fact.conversation_id, item_id, fact.at))
             case _:
                 pass
-    return {"made": made, "reverted": reverted}
+    return {"made": made, "reverted": reverted, "erased": erased(batch)}
 
 
 def _made(

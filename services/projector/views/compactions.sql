@@ -45,3 +45,10 @@ WHERE compactions.conversation_id = reverted.conversation_id
     AND compactions.project = reverted.project
     AND compactions.item_id = reverted.item_id
     AND compactions.reverted_at IS NULL;
+
+-- name: erased
+
+DELETE FROM compactions USING compactions_erased AS erased
+WHERE compactions.conversation_id = erased.conversation_id
+    AND compactions.project = erased.project
+    AND compactions.sequence < erased.sequence;

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from schemas import events as e
 from services.projector.facts import Batch, Fact
-from services.projector.view import BIGINT, BOOLEAN, INTEGER, TEXT, TIME, Row
+from services.projector.view import BIGINT, BOOLEAN, ERASED, INTEGER, TEXT, TIME, Row, erased
 
 VERSION = 1
 
@@ -29,7 +29,7 @@ _COLUMNS = pa.schema(
         "sequence": BIGINT,
     }
 )
-INCOMING = {"added": _COLUMNS, "changed": _COLUMNS}
+INCOMING = {"added": _COLUMNS, "changed": _COLUMNS, "erased": ERASED}
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -69,6 +69,7 @@ def changes(batch: Batch) -> dict[str, Sequence[Row]]:
     return {
         "added": [msgspec.structs.astuple(row) for key, row in rows.items() if key in fresh],
         "changed": [msgspec.structs.astuple(row) for key, row in rows.items() if key not in fresh],
+        "erased": erased(batch),
     }
 
 
@@ -102,5 +103,6 @@ def _apply(row: _Changed, fact: Fact) -> None:
             | e.TurnCancelled()
             | e.ResponseDeleted()
             | e.BudgetCrossed()
+            | e.ConversationErased()
         ):
             pass

@@ -40,3 +40,9 @@ UPDATE conversations SET
 FROM conversations_changed AS changed
 WHERE conversations.conversation_id = changed.conversation_id
     AND conversations.project = changed.project;
+
+-- name: erased
+
+DELETE FROM conversations USING conversations_erased AS erased
+WHERE conversations.conversation_id = erased.conversation_id
+    AND conversations.project = erased.project;

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from services.projector.facts import Batch
-from services.projector.view import BIGINT, INTEGER, TEXT, TIME, Row
+from services.projector.view import BIGINT, ERASED, INTEGER, TEXT, TIME, Row, erased
 
 VERSION = 1
 
@@ -23,7 +23,8 @@ INCOMING = {
             "response_id": TEXT,
             "bytes": INTEGER,
         }
-    )
+    ),
+    "erased": ERASED,
 }
 
 
@@ -44,5 +45,6 @@ def changes(batch: Batch) -> dict[str, Sequence[Row]]:
                 len(fact.stored.data),
             )
             for fact in batch.facts
-        ]
+        ],
+        "erased": erased(batch),
     }

@@ -25,3 +25,10 @@ SELECT
     sequence, number, conversation_id, project, type, version, committed_at, actor, response_id,
     bytes
 FROM events_added;
+
+-- name: erased
+
+DELETE FROM events USING events_erased AS erased
+WHERE events.conversation_id = erased.conversation_id
+    AND events.project = erased.project
+    AND events.sequence < erased.sequence;

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from schemas import events as e
 from services.projector.facts import Batch, Fact
-from services.projector.view import BIGINT, INTEGER, TEXT, TIME, Row
+from services.projector.view import BIGINT, ERASED, INTEGER, TEXT, TIME, Row, erased
 
 VERSION = 1
 
@@ -34,6 +34,7 @@ INCOMING = {
             "sequence": BIGINT,
         }
     ),
+    "erased": ERASED,
 }
 
 
@@ -59,7 +60,7 @@ def changes(batch: Batch) -> dict[str, Sequence[Row]]:
                 )
             case _:
                 pass
-    return {"added": added, "deleted": deleted}
+    return {"added": added, "deleted": deleted, "erased": erased(batch)}
 
 
 def _join_turn(added: list[Row], fact: Fact, completed: e.TurnCompleted) -> None:

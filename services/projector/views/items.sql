@@ -58,3 +58,10 @@ WHERE items.conversation_id = gone.conversation_id
     AND items.project = gone.project
     AND items.position = gone.position
     AND items.deleted_at IS NULL;
+
+-- name: erased
+
+DELETE FROM items USING items_erased AS erased
+WHERE items.conversation_id = erased.conversation_id
+    AND items.project = erased.project
+    AND items.sequence < erased.sequence;

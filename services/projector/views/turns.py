@@ -11,7 +11,7 @@ import pyarrow as pa
 from schemas import envelope
 from schemas import events as e
 from services.projector.facts import Batch, Fact, Running, RunningTurn
-from services.projector.view import BIGINT, BOOLEAN, INTEGER, TEXT, TIME, Row
+from services.projector.view import BIGINT, BOOLEAN, ERASED, INTEGER, TEXT, TIME, Row, erased
 
 VERSION = 2
 
@@ -49,6 +49,8 @@ INCOMING = {
         }
     ),
     "deleted": pa.schema(_NAMED | {"deleted_at": TIME}),
+    "erased_running": ERASED,
+    "erased": ERASED,
 }
 
 _encode = msgspec.json.Encoder().encode
@@ -80,6 +82,8 @@ def changes(batch: Batch) -> dict[str, Sequence[Row]]:
         "remembered": still,
         "added": added,
         "deleted": deleted,
+        "erased_running": erased(batch),
+        "erased": erased(batch),
     }
 
 

@@ -110,3 +110,15 @@ FROM turns_deleted AS deleted
 WHERE turns_ended.conversation_id = deleted.conversation_id
     AND turns_ended.project = deleted.project
     AND turns_ended.response_id = deleted.response_id;
+
+-- name: erased_running
+
+DELETE FROM turns_running USING turns_erased_running AS erased
+WHERE turns_running.conversation_id = erased.conversation_id
+    AND turns_running.project = erased.project;
+
+-- name: erased
+
+DELETE FROM turns_ended USING turns_erased AS erased
+WHERE turns_ended.conversation_id = erased.conversation_id
+    AND turns_ended.project = erased.project;

@@ -1,0 +1,112 @@
+"""Where else than in the log something of a conversation may be kept."""
+
+from collections.abc import Iterable
+
+import msgspec
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from schemas import claims, repeats, subjects
+from schemas.ids import conversation_of
+from services.journal import JournalUnavailable
+from services.journal.parked import Parked
+from services.journal.patience import LED_ATTEMPT_S, patiently
+from services.journal.publishing import Failure
+from services.journal.reading import Reader, sequence_of
+
+_GONE = frozenset({10043, 10057})
+"""JSSequenceNotFoundErrF, and JSStreamMsgDeleteFailedF, which says the same of a hole."""
+
+
+class _Delete(msgspec.Struct):
+    seq: int
+
+
+class _Deleted(msgspec.Struct):
+    error: Failure | None = None
+
+
+class Traces:
+    """Messages of a conversation on the streams of one server."""
+
+    def __init__(self, client: Client, *, wait_s: float = 5.0) -> None:
+        """``wait_s`` bounds each request, and twice that what is asked again."""
+        self._client = client
+        self._reader = Reader(client, wait_s=wait_s)
+        self._wait_s = wait_s
+
+    async def requests(self, project: str, conversation_id: str) -> list[Msg]:
+        """Turn requests that wait, or whose turns run."""
+        subject = subjects.turn_request(project, conversation_id)
+        return await self._reader.read(subjects.TURN_REQUESTS, subject, after=0)
+
+    async def deltas(
+        self, project: str, conversation_id: str, responses: Iterable[str]
+    ) -> list[Msg]:
+        """What its turns said; ``responses`` are those that are known by their ids alone."""
+        known = set(responses)
+        found: list[Msg] = []
+        for subject in await self._told(project):
+            response_id = subject.rpartition(".")[2]
+            if response_id in known or conversation_of(response_id) == conversation_id:
+                found += await self._reader.read(subjects.DELTAS, subject, after=0)
+        return found
+
+    async def claims(self, project: str, conversation_id: str) -> list[Msg]:
+        """Idempotency keys that stand for something in it."""
+        found = await self._all(subjects.CLAIMS, subjects.claim(project, subjects.ANY))
+        return [
+            each for each in found if claims.decode(each.data).conversation_id == conversation_id
+        ]
+
+    async def marks(self, project: str, conversation_id: str) -> list[Msg]:
+        """Marks of requests for something in it."""
+        found = await self._all(subjects.REPEATS, subjects.repeat(project, subjects.ANY))
+        return [
+            each for each in found if repeats.decode(each.data).conversation_id == conversation_id
+        ]
+
+    async def parked(self, project: str, conversation_id: str) -> list[int]:
+        """Sequences of parked messages that were on a subject of its."""
+        own = {
+            subjects.conversation(project, conversation_id),
+            subjects.turn_request(project, conversation_id),
+        }
+        return [each.sequence async for each in Parked(self._client).all() if each.subject in own]
+
+    async def delete(self, stream: str, messages: Iterable[Msg | int]) -> int:
+        """Delete messages, and overwrite them on disk; how many there were."""
+        count = 0
+        for each in messages:
+            await self._delete(stream, each if isinstance(each, int) else sequence_of(each))
+            count += 1
+        return count
+
+    async def _delete(self, stream: str, sequence: int) -> None:
+        async def once(attempt_s: float) -> None:
+            where = f"$JS.API.STREAM.MSG.DELETE.{stream}"
+            payload = msgspec.json.encode(_Delete(sequence))
+            answer = await self._client.request(where, payload, timeout=attempt_s)
+            error = msgspec.json.decode(answer.data, type=_Deleted).error
+            if error is not None and error.err_code not in _GONE:
+                raise JournalUnavailable(error.description)
+
+        await patiently(once, wait_s=2 * self._wait_s, attempt_s=LED_ATTEMPT_S)
+
+    async def _all(self, stream: str, subject: str) -> list[Msg]:
+        return await self._reader.read(stream, subject, after=0)
+
+    async def _told(self, project: str) -> list[str]:
+        """Subjects of what is kept of turns."""
+        wanted = subjects.delta(project, subjects.ANY)
+
+        async def once(_attempt_s: float) -> list[str]:
+            js = self._client.jetstream()
+            try:
+                info = await js.stream_info(subjects.DELTAS, subjects_filter=wanted)
+            except nats.js.errors.NotFoundError:
+                return []
+            return sorted(info.state.subjects or {})
+
+        return await patiently(once, wait_s=2 * self._wait_s)

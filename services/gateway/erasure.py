@@ -1,0 +1,35 @@
+"""``POST /v1/turnlog/conversations/{id}/erase``: nothing of a conversation is to be left."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from schemas.http import checks
+from schemas.http.history import ConversationErasure
+from services.erasure.erase import Eraser
+from services.gateway import answers
+from services.gateway.identify import demand_admin, project_of
+
+
+class ErasureEndpoint:
+    """Erases, or finishes what was begun."""
+
+    def __init__(self, eraser: Eraser) -> None:
+        """``eraser`` does it."""
+        self._eraser = eraser
+
+    async def create(self, request: Request) -> Response:
+        """POST /turnlog/conversations/{id}/erase."""
+        demand_admin(request)
+        named = answers.path_id(request, "conversation_id")
+        conversation_id = checks.named(named, "conv", "conversation_id")
+        done = await self._eraser.erase(project_of(request), conversation_id)
+        body = ConversationErasure(
+            id=conversation_id,
+            erased_at=int(done.at.timestamp()),
+            sequence=done.sequence,
+            digest=done.digest,
+            commits=done.commits,
+            removed=done.removed,
+            key=done.key,
+        )
+        return answers.json(body, sequence=done.sequence)
