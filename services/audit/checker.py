@@ -59,7 +59,17 @@ class _Thread:
     """
 
     __slots__ = (
-        *("broken", "commits", "digest", "removed", "running", "sealed", "sequence", "state"),
+        *(
+            "broken",
+            "commits",
+            "digest",
+            "erased",
+            "removed",
+            "running",
+            "sealed",
+            "sequence",
+            "state",
+        ),
         *("trail", "turns_known"),
     )
 
@@ -69,6 +79,7 @@ class _Thread:
         self.broken = False
         self.sealed = False
         self.commits = 0
+        self.erased = False
         self.trail = hashlib.sha256()
         self.removed: tuple[int, ...] = ()
         self.turns_known = True
@@ -204,14 +215,15 @@ def erasure(logged: Logged, commit: envelope.Commit) -> e.ConversationErased | N
 
 def _trail(thread: _Thread, logged: Logged, commit: envelope.Commit) -> str | None:
     """What is wrong with what an erasure says of the commits before it, which went dark."""
-    said = None
+    said = "its conversation was erased before it" if thread.erased else None
     if commit.events[0].type == e.ERASED and not thread.removed:
         event = envelope.unpack(commit.events[0])
         assert isinstance(event, e.ConversationErased)
         if (event.commits, event.trail) != (thread.commits, thread.trail.hexdigest()):
             said = "it tells of other commits than there are before it"
+    if commit.events[0].type == e.ERASED:
         # A turn that ran then has no end, nor can have.
-        thread.running = {}
+        thread.running, thread.erased = {}, True
     thread.commits += 1
     thread.trail.update(envelope.trail_line(logged.sequence, logged.digest))
     return said

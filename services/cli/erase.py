@@ -127,9 +127,12 @@ async def _having(project: str, pair: str) -> list[str]:
         f"AND json_extract_string(metadata, {_quoted('$.' + name)}) = {_quoted(text)} "
         "ORDER BY conversation_id"
     )
-    answer = await ask(address.nats_url(), Sql(statement=statement, rows_max=ROWS_MAX))
+    question = Sql(statement=statement, rows_max=ROWS_MAX, pieces=True)
+    answer = await ask(address.nats_url(), question)
     if answer.error is not None:
         raise NotErased(answer.error)
+    if answer.truncated:
+        click.echo(f"the first {ROWS_MAX:,} are erased: run it again for the rest", err=True)
     return [str(row[0]) for row in answer.rows]
 
 

@@ -60,6 +60,8 @@ class Directory:
         self.manifest = _manifest(path)
         self.written: dict[str, Kept] = {}
         """Files of this export."""
+        self._empty: set[str] = set()
+        """Those that have no rows any more."""
 
     @contextmanager
     def spool(self) -> Iterator[Path]:
@@ -71,7 +73,10 @@ class Directory:
             path.unlink(missing_ok=True)
 
     def add(self, part: ExportedPart, stream: Path, *, sequence: int) -> Kept:
-        """Make the file of ``part`` from its Arrow stream."""
+        """Make the file of ``part`` from its Arrow stream.
+
+        One without rows, as after an erasure, is no part any more: what there was goes.
+        """
         name = f"{part.table}/day={part.day}/project={quote(part.project, safe='')}"
         path = self._path / name / f"{part.table}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +86,13 @@ class Directory:
                 digest = hashlib.file_digest(written, "sha256").hexdigest()
             size = partial.stat().st_size
         kept = Kept(rows=rows, bytes=size, sha256=digest, sequence=sequence)
-        self.written[str(path.relative_to(self._path))] = kept
+        file = str(path.relative_to(self._path))
+        self.written.pop(file, None)
+        self._empty.discard(file)
+        if rows:
+            self.written[file] = kept
+        else:
+            self._empty.add(file)
         return kept
 
     def finish(self, state: ExportState, *, since: int) -> Manifest:
@@ -89,6 +100,7 @@ class Directory:
         before = self.manifest
         # An export from the beginning has everything again.
         files = {**before.files, **self.written} if before and since else dict(self.written)
+        files = {name: kept for name, kept in files.items() if name not in self._empty}
         if before is not None and since:
             since = min(since, before.since)
         manifest = Manifest(state=state, since=since, files=dict(sorted(files.items())))

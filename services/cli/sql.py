@@ -106,8 +106,8 @@ def sql(
 ) -> None:
     """Ask the views one read-only STATEMENT (DuckDB SQL); - reads it from standard input.
 
-    Tables: conversations, items, turns, token_usage, tool_calls, compactions, events, parked. The
-    answer has everything that was in the log when it was asked.
+    Tables: conversations, items, turns, token_usage, tool_calls, compactions, events, erasures,
+    parked. The answer has everything that was in the log when it was asked.
     """
     named = sum((schema, statement is not None, file is not None))
     if named > 1 or (not named and not sys.stdin.isatty()):

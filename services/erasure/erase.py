@@ -3,11 +3,11 @@
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import msgspec
 import nats.errors
-import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -32,8 +32,6 @@ END_S_MAX = 10.0
 ASK_S = 0.5
 """Seconds in which whoever runs a turn says so."""
 CONFLICTS_MAX = 50
-
-log = structlog.get_logger()
 
 
 class Trail(msgspec.Struct, frozen=True):
@@ -112,7 +110,6 @@ class Eraser:
             faults.point("commit_removed")
         # Again: others may have missed it, and hold what they had before.
         await self._tell(project, conversation_id)
-        log.info("conversation.erased", conversation_id=conversation_id, sequence=stored.sequence)
         return Erased(
             project=project,
             conversation_id=conversation_id,
@@ -130,12 +127,11 @@ class Eraser:
     async def _last_state(self, project: str, conversation_id: str) -> Conversation:
         """What the conversation was before it was erased, as far as that can be read still."""
         loaded = Loaded()
-        try:
+        # Of an erasure that is finished only now not all may be there.
+        with suppress(EventUnknown, Altered, msgspec.MsgspecError):
             for stored in await self._opened.read(project, conversation_id, after=0):
                 if not envelope.erases(stored.payload):
                     loaded = advanced(loaded, stored)
-        except (EventUnknown, Altered, msgspec.MsgspecError):
-            log.info("erasure.resumed", conversation_id=conversation_id)
         return loaded.state
 
     async def _noted(self, project: str, conversation_id: str) -> tuple[Stored, tuple[Trail, ...]]:

@@ -53,6 +53,7 @@ from services.gateway.websocket import WebSocketEndpoint
 from services.journal import JournalUnavailable, connect, erased, streams
 from services.journal import vault as vaults
 from services.journal.conversations import Conversations
+from services.journal.erased import Forget
 from services.journal.jetstream import JetStreamJournal
 from services.journal.keys import ContentKeys
 from services.journal.turn_requests import TurnRequests
@@ -81,12 +82,14 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     """The whole HTTP application.
 
     ``leave``: what is connected for good is to end when it has told what has begun. ``stop`` ends
-    every answer that is still open, in words a client understands.
+    every answer that is still open, in words a client understands. ``forgets``: what is in memory
+    of a conversation that is erased.
     """
 
     app: ASGIApp
     leave: Callable[[], None]
     stop: Callable[[], None]
+    forgets: tuple[Forget, ...]
 
 
 async def build(
@@ -104,7 +107,6 @@ async def build(
     settings = msgspec.structs.replace(settings, body_bytes_max=bytes_max)
     name = f"gateway-{ids.unique()}"
     conversations = _conversations(client, vault, settings, name=name)
-    await erased.listen(client, conversations.forget, *((vault.forget,) if vault else ()))
     eraser = Eraser(client, vault, actor=name)
     intake = Intake(tokenizer, sealer)
     reader = _reader(settings)
@@ -145,7 +147,8 @@ async def build(
         Route("/openapi.json", documents.retrieve_openapi, methods=["GET"]),
         Route("/docs/asyncapi", documents.retrieve_asyncapi, methods=["GET"]),
     ]
-    return _gateway(routes, turns, sockets, ring)
+    forgets = (conversations.forget, *((vault.forget,) if vault else ()))
+    return _gateway(routes, turns, sockets, ring, forgets)
 
 
 def _conversations(
@@ -168,7 +171,11 @@ def _reader(settings: GatewaySettings) -> BodyReader:
 
 
 def _gateway(
-    routes: list[BaseRoute], turns: Turns, sockets: WebSocketEndpoint, ring: KeyRing
+    routes: list[BaseRoute],
+    turns: Turns,
+    sockets: WebSocketEndpoint,
+    ring: KeyRing,
+    forgets: tuple[Forget, ...],
 ) -> Gateway:
     app = Starlette(
         routes=guarded(routes),
@@ -189,7 +196,8 @@ def _gateway(
         asyncio.get_running_loop().call_later(TURNS_WAIT_S, unanswered.stop)
 
     app_for_keys = Authentication(unanswered, ring)
-    return Gateway(app=RequestLog(app_for_keys), leave=sockets.leave, stop=stop)
+    app_logged = RequestLog(app_for_keys)
+    return Gateway(app=app_logged, leave=sockets.leave, stop=stop, forgets=forgets)
 
 
 def _on_a_response(responses: ResponseEndpoints, after: AfterSequence) -> list[Route]:
@@ -275,7 +283,9 @@ async def opened(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         log.warning("auth.disabled", host=settings.host, hint="anyone who reaches it may use it")
     model = connect_model(settings, sealer)
     try:
-        yield await build(settings, client, model, sealer, ring, vault)
+        gateway = await build(settings, client, model, sealer, ring, vault)
+        await erased.listen(client, *gateway.forgets)
+        yield gateway
     finally:
         await model.aclose()
         await ring.close()

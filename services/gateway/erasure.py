@@ -1,5 +1,6 @@
 """``POST /v1/turnlog/conversations/{id}/erase``: nothing of a conversation is to be left."""
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -8,6 +9,8 @@ from schemas.http.history import ConversationErasure
 from services.erasure.erase import Eraser
 from services.gateway import answers
 from services.gateway.identify import demand_admin, project_of
+
+log = structlog.get_logger()
 
 
 class ErasureEndpoint:
@@ -23,6 +26,7 @@ class ErasureEndpoint:
         named = answers.path_id(request, "conversation_id")
         conversation_id = checks.named(named, "conv", "conversation_id")
         done = await self._eraser.erase(project_of(request), conversation_id)
+        log.info("conversation.erased", conversation_id=conversation_id, sequence=done.sequence)
         body = ConversationErasure(
             id=conversation_id,
             erased_at=int(done.at.timestamp()),

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import openai
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -269,3 +270,30 @@ def test_to_delete_can_mean_to_erase(tmp_path: Path):
         assert keys_kept(running, named) == [b""]
     finally:
         running.end()
+
+
+def test_the_next_export_writes_again_what_held_it(erasing: Running, tmp_path: Path):
+    with erasing.client() as client:
+        named = client.conversations.create(metadata={"a": f"{SECRET} exported"}).id
+        client.responses.create(model=MODEL, input=f"{SECRET} exported", conversation=named)
+        kept = client.conversations.create(metadata={"a": "kept in exports"}).id
+    folder = tmp_path / "parquet"
+    assert command(erasing, "export", str(folder)).returncode == 0
+    assert named in str(_rows(folder))
+    assert command(erasing, "erase", named).returncode == 0
+    again = command(erasing, "export", str(folder))
+    assert again.returncode == 0, again.stderr
+    assert f"{SECRET} exported" not in str(_rows(folder))
+    assert kept in str(_rows(folder))
+    # As an export has it that was never made before.
+    fresh = tmp_path / "fresh"
+    assert command(erasing, "export", str(fresh)).returncode == 0
+    assert _files(folder) == _files(fresh)
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(each.relative_to(folder)) for each in folder.rglob("*.parquet"))
+
+
+def _rows(folder: Path) -> list[object]:
+    return [duckdb.read_parquet(str(each)).fetchall() for each in folder.rglob("*.parquet")]
