@@ -16,6 +16,7 @@ COMMANDS = {
     "prepare": ("services.cli.prepare:prepare", "Make the streams of a log on a server."),
     "keys": ("services.cli.keys:keys", "Make, list and revoke API keys."),
     "content-keys": ("services.cli.content_keys:content_keys", "See and change the seal."),
+    "master-key": ("services.cli.master_key:master_key", "See and change the master key."),
     "tail": ("services.cli.tail:tail", "Print events of all conversations as they come."),
     "show": ("services.cli.show:show", "Print a conversation as it was at any point."),
     "diff": ("services.cli.diff:diff", "Print what changed between two points."),

@@ -2,9 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import date, datetime
 
 import msgspec
 import nats.errors
@@ -31,7 +30,8 @@ END_S_MAX = 10.0
 """Seconds a turn that runs is given to end."""
 ASK_S = 0.5
 """Seconds in which whoever runs a turn says so."""
-CONFLICTS_MAX = 50
+NOTE_S_MAX = 60.0
+"""Seconds for which an erasure is tried to be noted while others write to the conversation."""
 
 
 class Trail(msgspec.Struct, frozen=True):
@@ -89,8 +89,8 @@ class Eraser:
 
     async def erase(self, project: str, conversation_id: str) -> Erased:
         """Erase a conversation, or finish what was begun; raises `ConversationUnknown`."""
-        state = await self._last_state(project, conversation_id)
         stored, trail = await self._noted(project, conversation_id)
+        state = await self._last_state(project, conversation_id)
         commit = envelope.decode(stored.payload)
         event = envelope.unpack(commit.events[0])
         assert isinstance(event, ConversationErased)
@@ -136,29 +136,30 @@ class Eraser:
 
     async def _noted(self, project: str, conversation_id: str) -> tuple[Stored, tuple[Trail, ...]]:
         """The commit that says so in the log, and those before it that are there."""
-        for _ in range(CONFLICTS_MAX):
-            commits = await self._journal.read(project, conversation_id, after=0)
-            if not commits:
+        known, until = _Known(), clock.monotonic() + NOTE_S_MAX
+        while clock.monotonic() < until:
+            # Only what is new: whoever writes meanwhile is not to be faster for ever.
+            for stored in await self._journal.read(project, conversation_id, after=known.sequence):
+                if envelope.erases(stored.payload):
+                    return stored, tuple(known.trail)
+                known.add(stored)
+            if not known.trail:
                 raise ConversationUnknown(conversation_id)
-            if envelope.erases(commits[-1].payload):
-                return commits[-1], _trail(commits[:-1])
             try:
-                return await self._append(project, conversation_id, commits), _trail(commits)
+                return await self._append(project, conversation_id, known), tuple(known.trail)
             except Conflict:
                 continue
         raise JournalUnavailable("the conversation is changed too fast")
 
-    async def _append(
-        self, project: str, conversation_id: str, commits: Sequence[Stored]
-    ) -> Stored:
-        event, last, at = _erasure(commits), commits[-1], clock.now()
+    async def _append(self, project: str, conversation_id: str, known: "_Known") -> Stored:
+        event, last, at = known.erasure(), known.trail[-1], clock.now()
         commit = envelope.Commit(
             id=ids.unique(),
             conversation_id=conversation_id,
             project=project,
             at=at,
             actor=self._actor,
-            prev=last.digest,
+            prev=last.sha256,
             events=(envelope.pack(event),),
         )
         payload = envelope.encode(commit)
@@ -224,24 +225,42 @@ class Eraser:
         }
 
 
-def _erasure(commits: Sequence[Stored]) -> ConversationErased:
-    read = [envelope.decode(stored.payload) for stored in commits]
-    keys = [commit.key for commit in read if commit.key is not msgspec.UNSET]
-    trail = hashlib.sha256()
-    for stored in commits:
-        trail.update(envelope.trail_line(stored.sequence, stored.digest))
-    return ConversationErased(
-        commits=len(commits),
-        head=commits[-1].digest,
-        trail=trail.hexdigest(),
-        key=keys[-1] if keys else None,
-        removed=() if len(keys) == len(commits) else tuple(each.sequence for each in commits),
-        days=tuple(sorted({commit.at.date() for commit in read})),
-    )
+class _Known:
+    """The commits of a conversation, as far as they were read; none of their content."""
 
+    def __init__(self) -> None:
+        self.trail: list[Trail] = []
+        self._whole = hashlib.sha256()
+        self._key: str | None = None
+        self._plain = False
+        self._days: set[date] = set()
 
-def _trail(commits: Sequence[Stored]) -> tuple[Trail, ...]:
-    return tuple(Trail(stored.sequence, stored.digest) for stored in commits)
+    @property
+    def sequence(self) -> int:
+        """That of the last one."""
+        return self.trail[-1].sequence if self.trail else 0
+
+    def add(self, stored: Stored) -> None:
+        """The next one."""
+        commit = envelope.decode(stored.payload)
+        if commit.key is msgspec.UNSET:
+            self._plain = True
+        else:
+            self._key = commit.key
+        self._whole.update(envelope.trail_line(stored.sequence, stored.digest))
+        self._days.add(commit.at.date())
+        self.trail.append(Trail(stored.sequence, stored.digest))
+
+    def erasure(self) -> ConversationErased:
+        """The event that erases them."""
+        return ConversationErased(
+            commits=len(self.trail),
+            head=self.trail[-1].sha256,
+            trail=self._whole.hexdigest(),
+            key=self._key,
+            removed=tuple(each.sequence for each in self.trail) if self._plain else (),
+            days=tuple(sorted(self._days)),
+        )
 
 
 def _is_refusal(message: Msg) -> bool:

@@ -2,29 +2,16 @@
 
 from collections.abc import Iterable
 
-import msgspec
 import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from schemas import claims, repeats, subjects
 from schemas.ids import conversation_of
-from services.journal import JournalUnavailable
+from services.journal.overwriting import overwrite
 from services.journal.parked import Parked
-from services.journal.patience import LED_ATTEMPT_S, patiently
-from services.journal.publishing import Failure
+from services.journal.patience import patiently
 from services.journal.reading import Reader, sequence_of
-
-_GONE = frozenset({10043, 10057})
-"""JSSequenceNotFoundErrF, and JSStreamMsgDeleteFailedF, which says the same of a hole."""
-
-
-class _Delete(msgspec.Struct):
-    seq: int
-
-
-class _Deleted(msgspec.Struct):
-    error: Failure | None = None
 
 
 class Traces:
@@ -79,20 +66,10 @@ class Traces:
         """Delete messages, and overwrite them on disk; how many there were."""
         count = 0
         for each in messages:
-            await self._delete(stream, each if isinstance(each, int) else sequence_of(each))
+            sequence = each if isinstance(each, int) else sequence_of(each)
+            await overwrite(self._client, stream, sequence, wait_s=self._wait_s)
             count += 1
         return count
-
-    async def _delete(self, stream: str, sequence: int) -> None:
-        async def once(attempt_s: float) -> None:
-            where = f"$JS.API.STREAM.MSG.DELETE.{stream}"
-            payload = msgspec.json.encode(_Delete(sequence))
-            answer = await self._client.request(where, payload, timeout=attempt_s)
-            error = msgspec.json.decode(answer.data, type=_Deleted).error
-            if error is not None and error.err_code not in _GONE:
-                raise JournalUnavailable(error.description)
-
-        await patiently(once, wait_s=2 * self._wait_s, attempt_s=LED_ATTEMPT_S)
 
     async def _all(self, stream: str, subject: str) -> list[Msg]:
         return await self._reader.read(stream, subject, after=0)

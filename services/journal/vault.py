@@ -46,7 +46,8 @@ READS_MAX = 64
 Owner = tuple[str, str]
 """Project and conversation id."""
 
-_PROJECT, _CONVERSATION = "project", "conversation"
+PROJECT, CONVERSATION = "project", "conversation"
+"""What a wrapped key is of: authenticated with it."""
 
 
 class KeyDestroyed(Exception):
@@ -94,9 +95,7 @@ class Vault:
         if not stored.data:
             raise KeyDestroyed
         above = await self._project(project)
-        key = above.unwrap(
-            wrapped_keys.decode(stored.data), _CONVERSATION, project, conversation_id
-        )
+        key = above.unwrap(wrapped_keys.decode(stored.data), CONVERSATION, project, conversation_id)
         self._keep((project, conversation_id), key)
         return key
 
@@ -130,7 +129,7 @@ class Vault:
         if key is not None:
             return key
         above, key = await self._project(project), Key.fresh()
-        wrapped = above.wrap(key, _CONVERSATION, project, conversation_id)
+        wrapped = above.wrap(key, CONVERSATION, project, conversation_id)
         subject = subjects.conversation_key(project, conversation_id)
         if await self._store(subject, wrapped):
             self._keep((project, conversation_id), key)
@@ -179,7 +178,7 @@ class Vault:
         stored = await self._reader.last_led(subjects.ENCRYPTION_KEYS, subjects.ALL_PROJECT_KEYS)
         if stored is not None:
             project = subjects.project_key_project(stored.subject)
-            self._masters.unwrap(wrapped_keys.decode(stored.data), _PROJECT, project)
+            self._masters.unwrap(wrapped_keys.decode(stored.data), PROJECT, project)
 
     async def _project(self, project: str) -> Key:
         key = self._projects.get(project)
@@ -192,9 +191,9 @@ class Vault:
         while True:
             stored = await self._reader.last(subjects.ENCRYPTION_KEYS, subject)
             if stored is not None:
-                return self._masters.unwrap(wrapped_keys.decode(stored.data), _PROJECT, project)
+                return self._masters.unwrap(wrapped_keys.decode(stored.data), PROJECT, project)
             key = Key.fresh()
-            if await self._store(subject, self._masters.first.wrap(key, _PROJECT, project)):
+            if await self._store(subject, self._masters.first.wrap(key, PROJECT, project)):
                 return key
 
     async def _found(self, project: str, conversation_id: str) -> Key:
