@@ -23,6 +23,8 @@ OPERATION_SCOPES: Mapping[str, Scope | None] = {
     "verifyHistory": READ,
     "exportHistory": READ,
     "forkConversation": WRITE,
+    # What it does cannot be undone.
+    "eraseConversation": ADMIN,
     "createResponse": WRITE,
     "getResponse": READ,
     "deleteResponse": WRITE,

@@ -237,7 +237,7 @@ def _on_histories(
     forks = Forks(histories, conversations, bytes_max=vaults.room(client, vault))
     erasure = ErasureEndpoint(eraser)
     endpoints = HistoryEndpoints(histories, forks)
-    audit = AuditEndpoints(client, histories)
+    audit = AuditEndpoints(client, vault, histories)
     one = "/v1/turnlog/conversations/{conversation_id}"
     return [
         Route(one, after.awaited(endpoints.retrieve), methods=["GET"]),

@@ -19,6 +19,7 @@ from services.gateway import answers
 from services.gateway.history import conversation_id_in
 from services.gateway.identify import project_of
 from services.journal.signing import signing_key
+from services.journal.vault import Vault
 
 ORPHAN_AFTER_S = 120.0
 """Seconds after which a turn that has not ended is looked for on the queue."""
@@ -29,9 +30,10 @@ log = structlog.get_logger()
 class AuditEndpoints:
     """Read the log of a conversation as somebody who does not believe it."""
 
-    def __init__(self, client: Client, histories: Histories) -> None:
-        """Reads with ``client``, pages with ``histories``."""
+    def __init__(self, client: Client, vault: Vault | None, histories: Histories) -> None:
+        """Reads with ``client``, pages with ``histories``; ``vault`` has the keys."""
         self._client = client
+        self._vault = vault
         self._histories = histories
 
     async def verify(self, request: Request) -> Response:
@@ -40,6 +42,7 @@ class AuditEndpoints:
         subject = subjects.conversation(project_of(request), conversation_id)
         look = verification.Verification(
             self._client,
+            self._vault,
             processes=0,
             orphan_after_s=ORPHAN_AFTER_S,
             progress=lambda _reached, _last: None,
@@ -68,7 +71,7 @@ class AuditEndpoints:
         """GET /turnlog/conversations/{id}/export."""
         conversation_id = conversation_id_in(request)
         project = project_of(request)
-        if not await self._histories.known(project, conversation_id):
+        if not await self._histories.is_known(project, conversation_id):
             raise ConversationUnknown(conversation_id)
         key = await signing_key(self._client, Ed25519PrivateKey.generate())
         lines = export.lines(self._histories, project, conversation_id, key=key, at=clock.now())

@@ -144,6 +144,7 @@ ATTEMPTS: dict[str, Callable[[Names, Names], list[Asked]]] = {
     "verifyHistory": lambda theirs, _mine: [get(of_history(theirs) + "/verify")],
     "exportHistory": lambda theirs, _mine: [get(of_history(theirs) + "/export")],
     "forkConversation": lambda theirs, _mine: [post(of_history(theirs) + "/fork")],
+    "eraseConversation": lambda theirs, _mine: [post(of_history(theirs) + "/erase")],
     "createResponse": lambda theirs, _mine: [
         *turns(theirs, "/v1/responses"),
         turn(previous_response_id=theirs.response_id, stream=True),
