@@ -43,7 +43,7 @@ class Authentication:
             await self._app(scope, receive, send)
             return
         try:
-            caller = await self._caller(scope)
+            caller = await self._caller(scope) if self._ring.required else ANYBODY
             if caller.bucket is not None:
                 send = _counted(caller.bucket, scope, send)
         except ApiError as refused:
@@ -71,11 +71,8 @@ class Authentication:
                 self._open.pop(caller.key_id, None)
 
     async def _caller(self, scope: Scope) -> Caller:
-        ring = self._ring
-        if not ring.required:
-            return ANYBODY
         token = _token(scope)
-        return ring.known(token) or await ring.verified(token)
+        return self._ring.known(token) or await self._ring.verified(token)
 
     def _let_out(self, key_id: str | None) -> None:
         for task, scope in tuple(self._open.get(key_id, {}).items()):
