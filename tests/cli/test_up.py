@@ -102,7 +102,7 @@ def test_no_secret_of_a_url_is_logged(url: str, logged: str):
 def test_clients_wait_while_no_gateway_listens():
     with up.bound("127.0.0.1", 0, family=socket.AF_INET) as door:
         door.listen()
-        client = socket.create_connection(door.getsockname(), timeout=5)
+        client = socket.create_connection(door.getsockname(), timeout=30)
         client.sendall(b"asked early")
         accepted, _ = door.accept()
         with accepted, client:

@@ -34,7 +34,7 @@ def passing(program: str, **variables: str) -> subprocess.Popen[str]:
 
 def status(program: str, **variables: str) -> int:
     process = passing(program, **variables)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     return process.returncode
 
 
@@ -55,14 +55,14 @@ def test_a_stopped_process_goes_on(tmp_path: Path):
     process = passing(PASSES, TURNLOG_FAULTS=str(tmp_path))
     until(lambda: os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG))
     process.send_signal(signal.SIGCONT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert process.returncode == 0
 
 
 def test_what_was_sent_before_has_left_when_a_fault_strikes(tmp_path: Path):
     faults.plan(tmp_path, "acked", "kill")
     said = [
-        passing(SENDS, TURNLOG_FAULTS=str(tmp_path)).communicate(timeout=20)[0] for _ in range(2)
+        passing(SENDS, TURNLOG_FAULTS=str(tmp_path)).communicate(timeout=60)[0] for _ in range(2)
     ]
     assert said[0].startswith("sent\n")
     assert "unstruck" not in said[0]
@@ -72,7 +72,7 @@ def test_what_was_sent_before_has_left_when_a_fault_strikes(tmp_path: Path):
 def test_a_directory_that_is_none_ends_the_process(tmp_path: Path):
     missing = tmp_path / "missing"
     process = passing(PASSES, TURNLOG_FAULTS=str(missing))
-    _, told = process.communicate(timeout=20)
+    _, told = process.communicate(timeout=60)
     assert process.returncode == 2
     assert told == f"turnlog: TURNLOG_FAULTS: {missing} is no directory\n"
 

@@ -11,7 +11,7 @@ import pytest
 import websockets.exceptions
 from websockets.sync.client import connect
 
-from tests.whole.running import MODEL, Running
+from tests.whole.running import MODEL, WAIT_S, Running
 from tests.whole.wire import Wire, wired
 
 MEBIBYTE = 1 << 20
@@ -157,11 +157,12 @@ def test_a_message_in_many_pieces_is_one(wire: Wire):
     assert wire.answer()[-1]["response"]["output"][0]["content"][0]["text"] == "in pieces"
 
 
-def test_pings_are_answered_between_the_pieces_of_an_answer(wire: Wire):
-    wire.ask("[[delay 0.02]] [[words 30]]")
+def test_pings_are_answered_between_the_pieces_of_an_answer(shared: Running, wire: Wire):
+    wire.ask("[[gate pinged 5]] [[words 30]]")
     for _ in range(5):
         wire.frame()
-        assert wire.socket.ping(os.urandom(8)).wait(10)
+        assert wire.socket.ping(os.urandom(8)).wait(WAIT_S)
+    shared.open_gate("pinged")
     assert wire.answer()[-1]["type"] == "response.completed"
 
 
