@@ -17,6 +17,10 @@ class NotRotated(click.ClickException):
 
 @click.group(
     epilog="""\b
+Examples:
+  turnlog master-key list
+  TURNLOG_MASTER_KEY=NEW,OLD turnlog master-key rotate
+\b
 To change it, with nothing that stands still:
   1. start every process again with TURNLOG_MASTER_KEY=NEW,OLD
   2. TURNLOG_MASTER_KEY=NEW,OLD turnlog master-key rotate

@@ -28,8 +28,9 @@ from services.journal.publishing import MESSAGE_ID, NOT_STORED, publish
 from services.journal.turn_requests import TurnRequests
 from services.journal.vault import KeyDestroyed, Vault
 
-RUNNING_WAIT_S = 1.0
-"""Seconds in which a responder says that it runs a turn that has fallen silent."""
+RUNNING_WAIT_S, RUNNING_QUESTIONS = 1.0, 5
+"""Seconds in which a responder says that it runs a turn that has fallen silent, and how often it is
+asked: a busy one may be late, and what nobody stored is lost once it is given up."""
 CANCEL_WAIT_S = 1.0
 """Seconds in which a responder says that it runs the turn to be cancelled."""
 
@@ -162,14 +163,20 @@ class Turns:
 
     async def _runs(self, project: str, response_id: str) -> bool:
         """Whether a process says that it runs a turn of which nothing is stored."""
-        try:
-            await self._client.request(
-                subjects.running(project, response_id), timeout=RUNNING_WAIT_S
-            )
-        except nats.errors.Error:
-            # Without a connection nothing can be told of anybody.
-            return not self._client.is_connected
-        return True
+        for _ in range(RUNNING_QUESTIONS):
+            try:
+                await self._client.request(
+                    subjects.running(project, response_id), timeout=RUNNING_WAIT_S
+                )
+            except nats.errors.NoRespondersError:
+                return False
+            except nats.errors.Error:
+                # Without a connection nothing can be told of anybody.
+                if not self._client.is_connected:
+                    return True
+            else:
+                return True
+        return False
 
     @contextmanager
     def _flight(self, project: str) -> Iterator[None]:

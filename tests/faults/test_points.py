@@ -80,4 +80,4 @@ def test_a_directory_that_is_none_ends_the_process(tmp_path: Path):
 def test_every_point_is_passed_somewhere():
     sources = "".join(path.read_text() for path in (ROOT / "services").rglob("*.py"))
     passed = re.findall(r"faults\.point(?:_behind)?\(\"(\w+)\"", sources)
-    assert sorted(passed) == sorted(faults.POINTS)
+    assert sorted(passed) == sorted((*faults.POINTS, *faults.ERASURE_POINTS))

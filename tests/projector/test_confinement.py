@@ -3,11 +3,12 @@
 import msgspec
 import pytest
 
+from schemas.events import ConversationErased
 from schemas.queries import SqlAnswer
 from services.projector import query, view
 from services.projector.database import Database
 from services.projector.views import VIEWS, parked
-from tests.builders import added, call, completed, created, message, output, requested, said
+from tests.builders import AT, added, call, completed, created, message, output, requested, said
 from tests.projector.builders import Log, applied, opened
 
 SECRET = "another's secret"
@@ -28,6 +29,10 @@ def views(tmp_path_factory):
         log.commit("c1", ended, project=project)
         log.commit("c1", added(output(f"a {text}", text=text)), project=project)
     log.commit("c2", created(), requested("running", message("m2", SECRET)), project="zeta's")
+    for project in ("acme", "zeta's"):
+        log.commit("c3", created(), project=project)
+        erased = ConversationErased(commits=1, head="00", trail="00", days=(AT.date(),))
+        log.commit("c3", erased, project=project)
     database = opened(tmp_path_factory.mktemp("views"))
     applied(database, log.messages)
     statement = view.statements(parked)["passed"]

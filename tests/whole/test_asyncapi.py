@@ -35,7 +35,7 @@ KEYED = {"Idempotency-Key": "as-described"}
 UNREADABLE = b"not a request"
 SAYS_NOTHING = {
     *("cancel", "cancelling", "cancel_waiting"),
-    *("health_question", "left", "parked", "running_question", "waits"),
+    *("erased", "health_question", "left", "parked", "running_question", "waits"),
 }
 DELIVERED_AGAIN = {("delta", "attempt"), ("delta_unstored", "attempt")}
 """Said when a responder has died, which none does here."""

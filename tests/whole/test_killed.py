@@ -12,8 +12,10 @@ import httpx2
 import msgspec
 import openai
 import pytest
+from nats.aio.client import Client
 from openai import OpenAI
 
+from schemas import subjects
 from services.projector.digest import digest
 from services.projector.files import CURRENT
 from tests.whole.running import MODEL, Running, folded, listed, message, texts, until
@@ -226,7 +228,8 @@ def test_the_views_catch_up_and_equal_those_made_anew(wounded: Running, tmp_path
     (wounded.data / CURRENT).unlink()
     wounded.start()
     commits = wounded.all_commits()
-    assert sum(map(len, commits.values())) == last
+    # Some tests have deleted what they had forged.
+    assert sum(map(len, commits.values())) == wounded.on_log(_commits_stored)
     for conversation_id, in_views in on_line:
         state = folded(commits[conversation_id]).state
         from_log = b"\n".join(bytes(item.raw) for item in state.listed(0, descending=False))
@@ -239,3 +242,8 @@ def test_the_views_catch_up_and_equal_those_made_anew(wounded: Running, tmp_path
 def _digest(path: Path) -> dict[str, str]:
     with duckdb.connect(str(path), read_only=True) as connection:
         return digest(connection)
+
+
+async def _commits_stored(client: Client) -> int:
+    info = await client.jetstream().stream_info(subjects.CONVERSATIONS)
+    return info.state.messages
