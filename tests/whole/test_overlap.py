@@ -216,6 +216,24 @@ def test_an_interrupt_ends_a_turn_nobody_runs_any_more(wounded: Running):
     until(lambda: wounded.turns_waiting() == 0)
 
 
+def test_who_waits_behind_a_turn_that_would_not_have_waited_is_next(wounded: Running):
+    other = wounded.beside("responder")
+    other.said("responder.started")
+    conversation_id = conversation(wounded)
+    # It is not delivered again for as long as this takes: it has to be looked for.
+    with wounded.patient_queue():
+        (first,) = queued(wounded, [(conversation_id, "[[gate next]] first")], overlap="reject")
+        until(lambda: wounded.received_with("[[gate next]]"))
+        (second,) = queued(wounded, [(conversation_id, "second")])
+        assert wounded.up is not None
+        left = {"response_id": second, "reason": "conversation_busy"}
+        until(lambda: wounded.up.lines("turn.left", **left) or other.lines("turn.left", **left))
+        wounded.open_gate("next")
+        until(lambda: ended(wounded, conversation_id) == [first, second])
+        until(lambda: wounded.turns_waiting() == 0)
+    assert other.end() == 0
+
+
 def test_what_waits_goes_on_after_a_responder_was_killed(wounded: Running):
     other = wounded.beside("responder")
     other.said("responder.started")
